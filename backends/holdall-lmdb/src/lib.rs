@@ -1,0 +1,1 @@
+//! LMDB, shared by the processes of one machine.

@@ -1,0 +1,1 @@
+//! The holdall command: one file a command.

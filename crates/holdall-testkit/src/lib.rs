@@ -1,0 +1,1 @@
+//! How we know: conformance suite, strict and faulty backends, simulation, damage, model.

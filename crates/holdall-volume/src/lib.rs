@@ -1,0 +1,1 @@
+//! The format of a volume: catalog, segments, chunks, commit, history, gc, verify, rebuild.

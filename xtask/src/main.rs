@@ -1,0 +1,2 @@
+//! The everyday commands: check, test, sim, bench.
+fn main() {}
