@@ -1,1 +1,3 @@
-//! The format of a volume: catalog, segments, chunks, commit, history, gc, verify, rebuild.
+//! A volume: named store with a policy; a transactional catalog and its immutable segments.
+
+pub mod format;

@@ -1,0 +1,138 @@
+//! The commit log: what every commit changed, in order.
+//!
+//! The catalog keeps two rows a group of commits: the changes without inline bytes, which the
+//! change feed reads and which are kept as long as history; and the inline bytes, which are kept
+//! until the log on the data backend has them.
+
+use bytes::Bytes;
+use holdall_core::{Error, Key, Operation, Result, Timestamp};
+use serde::{Deserialize, Serialize};
+
+use super::entry::{Entry, Name, Version};
+use super::history::SnapshotRow;
+use super::row;
+
+/// One commit.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Commit {
+    /// Its number. Numbers have no gaps.
+    pub sequence: Version,
+    /// When it was made. Never earlier than the one before.
+    pub time: Timestamp,
+    /// The epoch of the writer that made it.
+    pub epoch: u64,
+    /// What it changed, each name at most once.
+    pub changes: Vec<Change>,
+}
+
+/// One change of a commit.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Change {
+    /// An entry was written.
+    Put {
+        /// Its name.
+        name: Name,
+        /// The entry as it is now.
+        entry: Entry,
+    },
+    /// An entry was deleted.
+    Delete {
+        /// Its name.
+        name: Name,
+    },
+    /// A snapshot was made.
+    Snapshot {
+        /// Its name.
+        name: Name,
+        /// What it pins.
+        snapshot: SnapshotRow,
+    },
+    /// A snapshot was deleted.
+    Unsnapshot {
+        /// Its name.
+        name: Name,
+    },
+}
+
+impl Change {
+    fn inline(&self) -> Option<&Bytes> {
+        match self {
+            Self::Put { entry, .. } if !entry.inline.is_empty() => Some(&entry.inline),
+            _ => None,
+        }
+    }
+}
+
+/// Encodes the changes of consecutive commits, without inline bytes.
+pub fn encode_commits(key: &Key, commits: &[Commit]) -> Bytes {
+    row::encode(key, &commits)
+}
+
+/// Decodes the changes of consecutive commits; inline bytes are missing.
+///
+/// # Errors
+/// As [`row::decode`].
+pub fn decode_commits(key: &Key, bytes: &Bytes) -> Result<Vec<Commit>> {
+    row::decode(key, bytes)
+}
+
+/// Encodes the inline bytes of consecutive commits, one after the other.
+pub fn encode_inline(key: &Key, commits: &[Commit]) -> Bytes {
+    let inline = || commits.iter().flat_map(|commit| &commit.changes).filter_map(Change::inline);
+    let mut tail = Vec::with_capacity(inline().map(Bytes::len).sum());
+    inline().for_each(|bytes| tail.extend_from_slice(bytes));
+    row::encode_with_tail(key, &(), &tail)
+}
+
+/// Puts the inline bytes back into the commits they were taken from.
+///
+/// # Errors
+/// As [`row::decode`]; `Corrupt` too if there are more or fewer bytes than the commits name.
+pub fn restore_inline(key: &Key, bytes: &Bytes, commits: &mut [Commit]) -> Result<()> {
+    let ((), mut tail): ((), Bytes) = row::decode_with_tail(key, bytes)?;
+    split_inline(commits, &mut tail)?;
+    if tail.is_empty() { Ok(()) } else { Err(wrong_length(key)) }
+}
+
+/// Gives the commits' entries their inline bytes from the front of `tail`.
+///
+/// # Errors
+/// `Corrupt` if there are too few.
+pub fn split_inline(commits: &mut [Commit], tail: &mut Bytes) -> Result<()> {
+    for change in commits.iter_mut().flat_map(|commit| &mut commit.changes) {
+        let Change::Put { entry, .. } = change else { continue };
+        if entry.content != super::chunk::Content::Inline {
+            continue;
+        }
+        let bytes = usize::try_from(entry.size).unwrap_or(usize::MAX);
+        if bytes > tail.len() {
+            let message = "the commit log has fewer inline bytes than its commits name";
+            return Err(Error::corrupt(Operation::Decode, message));
+        }
+        entry.inline = tail.split_to(bytes);
+    }
+    Ok(())
+}
+
+fn wrong_length(key: &Key) -> Error {
+    let message = "the commit log has more inline bytes than its commits name";
+    Error::corrupt(Operation::Decode, message).with_key(key)
+}
+
+/// One object of the log on the data backend. A run of parts holds every commit from `first` to
+/// `last`; it counts only if all its parts are there.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LogPart {
+    /// The first commit of the run.
+    pub first: Version,
+    /// The last commit of the run.
+    pub last: Version,
+    /// Which part of the run this is, from 0.
+    pub part: u32,
+    /// How many parts the run has.
+    pub parts: u32,
+    /// The commits of this part, without inline bytes.
+    pub commits: Vec<Commit>,
+    /// The inline bytes of the commits, one after the other.
+    pub inline: Bytes,
+}

@@ -1,0 +1,99 @@
+//! A catalog row's shell: version, body, tail, checksum.
+//!
+//! ```text
+//! version u8 | body (postcard) | tail (raw bytes, often none) | CRC32C u32 LE
+//! ```
+//!
+//! The checksum also covers the row's key, so that two swapped rows are noticed. Bodies are
+//! [postcard](https://postcard.jamesmunns.com/wire-format) of the structs in this folder.
+
+use bytes::Bytes;
+use holdall_core::{Error, Key, Operation, Result};
+use serde::{Serialize, de::DeserializeOwned};
+
+use super::FORMAT_VERSION;
+
+const CHECKSUM_BYTES: usize = 4;
+
+/// Encodes a row that has no tail.
+pub fn encode(key: &Key, body: &impl Serialize) -> Bytes {
+    encode_with_tail(key, body, &[])
+}
+
+/// Encodes a row: the body, and raw bytes behind it.
+pub fn encode_with_tail(key: &Key, body: &impl Serialize, tail: &[u8]) -> Bytes {
+    let mut bytes = Vec::with_capacity(128 + tail.len());
+    bytes.push(FORMAT_VERSION);
+    let mut bytes = postcard::to_extend(body, bytes)
+        .expect("row bodies are plain data, which postcard writes to a Vec without failing");
+    bytes.extend_from_slice(tail);
+    let checksum = checksum(key, &bytes);
+    bytes.extend_from_slice(&checksum.to_le_bytes());
+    Bytes::from(bytes)
+}
+
+/// Decodes a row that has no tail.
+///
+/// # Errors
+/// `Corrupt` if the bytes are not what was written under this key; `Unsupported` if a newer
+/// program wrote them.
+pub fn decode<T: DeserializeOwned>(key: &Key, bytes: &Bytes) -> Result<T> {
+    let (body, tail) = decode_with_tail(key, bytes)?;
+    if tail.is_empty() { Ok(body) } else { Err(corrupt(key, "has bytes behind its body")) }
+}
+
+/// Decodes a row: its body, and the raw bytes behind it, which are not copied.
+///
+/// # Errors
+/// As [`decode`].
+pub fn decode_with_tail<T: DeserializeOwned>(key: &Key, bytes: &Bytes) -> Result<(T, Bytes)> {
+    let Some(end) = bytes.len().checked_sub(CHECKSUM_BYTES).filter(|end| *end >= 1) else {
+        return Err(corrupt(key, "is too short"));
+    };
+    let (content, stored) = bytes.split_at(end);
+    if checksum(key, content).to_le_bytes() != stored {
+        return Err(corrupt(key, "does not match its checksum"));
+    }
+    let (version, rest) = content.split_at(1);
+    if version != [FORMAT_VERSION] {
+        let message = "a catalog row was written by a newer program; update holdall";
+        return Err(Error::unsupported(Operation::Decode, message).with_key(key));
+    }
+    let (body, tail) =
+        postcard::take_from_bytes(rest).map_err(|e| corrupt(key, "cannot be decoded").with_source(e))?;
+    let tail_at = end - tail.len();
+    Ok((body, bytes.slice(tail_at..end)))
+}
+
+fn checksum(key: &Key, content: &[u8]) -> u32 {
+    crc32c::crc32c_append(crc32c::crc32c(key.as_bytes()), content)
+}
+
+fn corrupt(key: &Key, what: &str) -> Error {
+    let message = format!("a catalog row {what}; run `holdall verify`, then `holdall rebuild`");
+    Error::corrupt(Operation::Decode, message).with_key(key)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_flip_cut_and_swap_is_noticed() {
+        let key = Key::parse("a/row").unwrap();
+        let bytes = encode_with_tail(&key, &(7_u64, "text".to_owned()), b"tail");
+        let (body, tail): ((u64, String), Bytes) = decode_with_tail(&key, &bytes).unwrap();
+        assert_eq!((body, &tail[..]), ((7, "text".to_owned()), &b"tail"[..]));
+        for position in 0..bytes.len() {
+            for bit in 0..8 {
+                let mut damaged = bytes.to_vec();
+                damaged[position] ^= 1 << bit;
+                let damaged = Bytes::from(damaged);
+                assert!(decode_with_tail::<(u64, String)>(&key, &damaged).is_err());
+            }
+            assert!(decode_with_tail::<(u64, String)>(&key, &bytes.slice(..position)).is_err());
+        }
+        let other = Key::parse("another/row").unwrap();
+        assert!(decode_with_tail::<(u64, String)>(&other, &bytes).is_err());
+    }
+}
