@@ -1,0 +1,124 @@
+//! `cargo x check`: everything that must hold before a change lands.
+
+use crate::run::{Result, cargo, has_cargo_command, show};
+use crate::tidy;
+
+/// One thing that must hold.
+struct Step {
+    name: &'static str,
+    run: fn() -> Result<()>,
+}
+
+const STEPS: [Step; 5] = [
+    Step {
+        name: "fmt",
+        run: format,
+    },
+    Step {
+        name: "tidy",
+        run: tidy::run,
+    },
+    Step {
+        name: "clippy",
+        run: clippy,
+    },
+    Step {
+        name: "deny",
+        run: deny,
+    },
+    Step {
+        name: "doc",
+        run: document,
+    },
+];
+
+/// Runs the named steps, or all of them. A step that fails does not stop the others.
+///
+/// # Errors
+/// If a step is unknown or fails.
+pub(crate) fn run(names: &[String]) -> Result<()> {
+    let known = STEPS.map(|step| step.name);
+    if let Some(unknown) = names.iter().find(|name| !known.contains(&name.as_str())) {
+        return Err(format!(
+            "there is no step `{unknown}`; the steps are {}",
+            known.join(" ")
+        ));
+    }
+    let wanted = STEPS
+        .iter()
+        .filter(|step| names.is_empty() || names.iter().any(|name| name == step.name));
+    let mut failures = Vec::new();
+    for step in wanted {
+        eprintln!("\n== {}", step.name);
+        if let Err(message) = (step.run)() {
+            eprintln!("{message}");
+            failures.push(step.name);
+        }
+    }
+    if failures.is_empty() {
+        eprintln!("\ncheck: all steps hold");
+        return Ok(());
+    }
+    Err(format!("does not hold: {}", failures.join(", ")))
+}
+
+fn format() -> Result<()> {
+    show(cargo().args(["fmt", "--all", "--check"]))
+}
+
+fn clippy() -> Result<()> {
+    let flags = [
+        "clippy",
+        "--locked",
+        "--workspace",
+        "--all-targets",
+        "--",
+        "-D",
+        "warnings",
+    ];
+    show(cargo().args(flags))
+}
+
+/// Licences, bans and sources. The database of advisories is not asked: it cannot be fetched
+/// where this runs.
+fn deny() -> Result<()> {
+    if !has_cargo_command("deny") {
+        return Err("cargo-deny is missing; run `cargo install cargo-deny --locked`".to_owned());
+    }
+    let what = [
+        "check",
+        "--hide-inclusion-graph",
+        "licenses",
+        "bans",
+        "sources",
+    ];
+    show(cargo().args(["deny", "--locked"]).args(what))
+}
+
+fn document() -> Result<()> {
+    show(
+        cargo()
+            .args([
+                "doc",
+                "--locked",
+                "--workspace",
+                "--no-deps",
+                "--document-private-items",
+            ])
+            .env("RUSTDOCFLAGS", "-D warnings"),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_unknown_step_is_refused_with_the_known_ones() {
+        let error = run(&["fmtt".to_owned()]).unwrap_err();
+        assert!(
+            error.contains("`fmtt`") && error.contains("fmt tidy clippy deny doc"),
+            "{error}"
+        );
+    }
+}
