@@ -1,1 +1,30 @@
 //! How we know: conformance suite, strict and faulty backends, simulation, damage, model.
+//!
+//! A backend's `tests/conformance.rs`, whole (dev-dependencies: `holdall-testkit`,
+//! `holdall-runtime`, `tokio` with `macros` and `rt-multi-thread`, `tempfile`):
+//!
+//! ```ignore
+//! //! The contract on the file backend.
+//! use std::sync::Arc;
+//!
+//! use holdall_core::{Backend, Result, async_trait};
+//! use holdall_testkit::conformance::Fixture;
+//!
+//! /// A folder that outlives the backend, so that reopening finds the same data.
+//! struct Folder(tempfile::TempDir);
+//!
+//! #[async_trait]
+//! impl Fixture for Folder {
+//!     async fn open(&self) -> Result<Arc<dyn Backend>> {
+//!         Ok(Arc::new(File::open(self.0.path(), holdall_runtime::env()).await?))
+//!     }
+//! }
+//!
+//! holdall_testkit::conformance!(Folder(tempfile::tempdir().unwrap()));
+//! ```
+//!
+//! That makes one test for each clause of `docs/contract.md`: `get::range_is_clipped` and so on. A
+//! backend that needs nothing to be made is its own fixture: `conformance!(Memory::new)`. Several
+//! fixtures in one file (a backend under each layer, say) go into one module each.
+
+pub mod conformance;
