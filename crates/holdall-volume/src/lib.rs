@@ -1,3 +1,5 @@
 //! A volume: named store with a policy; a transactional catalog and its immutable segments.
 
 pub mod format;
+pub mod log_reader;
+pub mod seal;

@@ -37,7 +37,9 @@ impl Name {
         }
         if name.len() > NAME_BYTES_MAX {
             let bytes = name.len();
-            return invalid(format!("a name has {bytes} bytes; at most {NAME_BYTES_MAX} are allowed"));
+            return invalid(format!(
+                "a name has {bytes} bytes; at most {NAME_BYTES_MAX} are allowed"
+            ));
         }
         if name.contains('\0') {
             return invalid("a name holds a NUL character; use another".to_owned());
@@ -107,7 +109,11 @@ impl Entry {
     /// As [`row::decode`]; `Corrupt` too if size and inline bytes contradict each other.
     pub fn decode(key: &Key, bytes: &Bytes) -> Result<Self> {
         let (mut entry, inline): (Self, Bytes) = row::decode_with_tail(key, bytes)?;
-        let expected = if entry.content == Content::Inline { entry.size } else { 0 };
+        let expected = if entry.content == Content::Inline {
+            entry.size
+        } else {
+            0
+        };
         if inline.len() as u64 != expected {
             let message = "an entry's row has not as many bytes as it says; run `holdall verify`";
             return Err(Error::corrupt(Operation::Decode, message).with_key(key));
@@ -127,7 +133,10 @@ impl Entry {
 /// # Errors
 /// `Invalid`, with the limit.
 pub fn check_attributes(attributes: &BTreeMap<String, String>) -> Result<()> {
-    let bytes: usize = attributes.iter().map(|(name, value)| name.len() + value.len()).sum();
+    let bytes: usize = attributes
+        .iter()
+        .map(|(name, value)| name.len() + value.len())
+        .sum();
     if attributes.len() > ATTRIBUTES_MAX || bytes > ATTRIBUTE_BYTES_MAX {
         let count = attributes.len();
         let message = format!(
@@ -136,7 +145,10 @@ pub fn check_attributes(attributes: &BTreeMap<String, String>) -> Result<()> {
         );
         return Err(Error::invalid(Operation::Put, message));
     }
-    if attributes.keys().any(|name| name.is_empty() || name.contains('\0')) {
+    if attributes
+        .keys()
+        .any(|name| name.is_empty() || name.contains('\0'))
+    {
         let message = "an attribute's name is empty or holds a NUL character";
         return Err(Error::invalid(Operation::Put, message));
     }

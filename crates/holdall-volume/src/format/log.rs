@@ -9,7 +9,10 @@ use holdall_core::{Error, Key, Operation, Result, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use super::entry::{Entry, Name, Version};
+use super::frame::{self, FrameKind, FramePlace};
 use super::history::SnapshotRow;
+use super::keys::VolumeId;
+use super::policy::Compression;
 use super::row;
 
 /// One commit.
@@ -78,7 +81,12 @@ pub fn decode_commits(key: &Key, bytes: &Bytes) -> Result<Vec<Commit>> {
 
 /// Encodes the inline bytes of consecutive commits, one after the other.
 pub fn encode_inline(key: &Key, commits: &[Commit]) -> Bytes {
-    let inline = || commits.iter().flat_map(|commit| &commit.changes).filter_map(Change::inline);
+    let inline = || {
+        commits
+            .iter()
+            .flat_map(|commit| &commit.changes)
+            .filter_map(Change::inline)
+    };
     let mut tail = Vec::with_capacity(inline().map(Bytes::len).sum());
     inline().for_each(|bytes| tail.extend_from_slice(bytes));
     row::encode_with_tail(key, &(), &tail)
@@ -91,7 +99,11 @@ pub fn encode_inline(key: &Key, commits: &[Commit]) -> Bytes {
 pub fn restore_inline(key: &Key, bytes: &Bytes, commits: &mut [Commit]) -> Result<()> {
     let ((), mut tail): ((), Bytes) = row::decode_with_tail(key, bytes)?;
     split_inline(commits, &mut tail)?;
-    if tail.is_empty() { Ok(()) } else { Err(wrong_length(key)) }
+    if tail.is_empty() {
+        Ok(())
+    } else {
+        Err(wrong_length(key))
+    }
 }
 
 /// Gives the commits' entries their inline bytes from the front of `tail`.
@@ -100,7 +112,9 @@ pub fn restore_inline(key: &Key, bytes: &Bytes, commits: &mut [Commit]) -> Resul
 /// `Corrupt` if there are too few.
 pub fn split_inline(commits: &mut [Commit], tail: &mut Bytes) -> Result<()> {
     for change in commits.iter_mut().flat_map(|commit| &mut commit.changes) {
-        let Change::Put { entry, .. } = change else { continue };
+        let Change::Put { entry, .. } = change else {
+            continue;
+        };
         if entry.content != super::chunk::Content::Inline {
             continue;
         }
@@ -120,7 +134,8 @@ fn wrong_length(key: &Key) -> Error {
 }
 
 /// One object of the log on the data backend. A run of parts holds every commit from `first` to
-/// `last`; it counts only if all its parts are there.
+/// `last`. A commit that does not fit into one part goes on in the next, which begins with a
+/// commit of the same number that holds the further changes.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LogPart {
     /// The first commit of the run.
@@ -131,8 +146,97 @@ pub struct LogPart {
     pub part: u32,
     /// How many parts the run has.
     pub parts: u32,
+    /// Whether the last commit goes on in the next part.
+    pub unfinished: bool,
     /// The commits of this part, without inline bytes.
     pub commits: Vec<Commit>,
     /// The inline bytes of the commits, one after the other.
     pub inline: Bytes,
+}
+
+impl LogPart {
+    /// Where the frame of a part belongs.
+    pub fn place(volume: VolumeId, run: (Version, Version), part: u32) -> FramePlace {
+        FramePlace {
+            kind: FrameKind::Log,
+            volume,
+            owner: run,
+            position: part,
+        }
+    }
+
+    /// The finished part of these commits, whose inline bytes are taken along.
+    pub fn new(run: (Version, Version), part: u32, parts: u32, commits: Vec<Commit>) -> Self {
+        let inline = || {
+            commits
+                .iter()
+                .flat_map(|commit| &commit.changes)
+                .filter_map(Change::inline)
+        };
+        let mut bytes = Vec::with_capacity(inline().map(Bytes::len).sum());
+        inline().for_each(|piece| bytes.extend_from_slice(piece));
+        let inline = Bytes::from(bytes);
+        Self {
+            first: run.0,
+            last: run.1,
+            part,
+            parts,
+            unfinished: false,
+            commits,
+            inline,
+        }
+    }
+
+    /// Encodes the part as the one frame of an object.
+    ///
+    /// # Errors
+    /// As [`frame::encode`].
+    pub fn encode(&self, volume: VolumeId, compression: Compression) -> Result<Bytes> {
+        let raw = postcard::to_extend(self, Vec::new())
+            .expect("commits are plain data, which postcard writes to a Vec without failing");
+        let mut out = Vec::with_capacity(raw.len() / 2);
+        let place = Self::place(volume, (self.first, self.last), self.part);
+        frame::encode(place, 0, &[], &raw, compression, &mut out)?;
+        Ok(Bytes::from(out))
+    }
+
+    /// Decodes an object of the log. The commits have their inline bytes again.
+    ///
+    /// # Errors
+    /// `Corrupt` if it is not the part that was written there, or commits are out of order.
+    pub fn decode(
+        volume: VolumeId,
+        run: (Version, Version),
+        part: u32,
+        bytes: &Bytes,
+    ) -> Result<Self> {
+        let corrupt = |what: &str| {
+            Error::corrupt(
+                Operation::Decode,
+                format!("a part of the commit log {what}"),
+            )
+        };
+        let place = Self::place(volume, run, part);
+        let frame = frame::decode_whole(place, bytes)?;
+        let (mut decoded, rest): (Self, _) = postcard::take_from_bytes(&frame.raw)
+            .map_err(|e| corrupt("cannot be decoded").with_source(e))?;
+        let named = (decoded.first, decoded.last, decoded.part) == (run.0, run.1, part);
+        if !rest.is_empty() || !named || part >= decoded.parts {
+            return Err(corrupt("is not the one that its name says"));
+        }
+        let inside = |commit: &Commit| (run.0..=run.1).contains(&commit.sequence);
+        let in_order = decoded.commits.windows(2).all(|two| {
+            two[0].sequence.checked_add(1) == Some(two[1].sequence) && two[0].time <= two[1].time
+        });
+        if decoded.commits.is_empty() || !decoded.commits.iter().all(inside) || !in_order {
+            return Err(corrupt("has commits out of order"));
+        }
+        let mut inline = decoded.inline.clone();
+        split_inline(&mut decoded.commits, &mut inline)?;
+        if inline.is_empty() {
+            Ok(decoded)
+        } else {
+            Err(corrupt("has too many inline bytes"))
+        }
+    }
 }

@@ -80,7 +80,11 @@ impl Policy {
         if self.grace < self.lease * 2 {
             return invalid("grace must be at least twice the lease");
         }
-        if self.indexed.iter().any(|name| name.is_empty() || name.contains('\0')) {
+        if self
+            .indexed
+            .iter()
+            .any(|name| name.is_empty() || name.contains('\0'))
+        {
             return invalid("an indexed attribute's name is empty or holds a NUL character");
         }
         Ok(())
