@@ -3,33 +3,15 @@
 use crate::run::{Result, cargo, has_cargo_command, show};
 use crate::tidy;
 
-/// One thing that must hold.
-struct Step {
-    name: &'static str,
-    run: fn() -> Result<()>,
-}
+/// One thing that must hold: its name, and how to see whether it does.
+type Step = (&'static str, fn() -> Result<()>);
 
 const STEPS: [Step; 5] = [
-    Step {
-        name: "fmt",
-        run: format,
-    },
-    Step {
-        name: "tidy",
-        run: tidy::run,
-    },
-    Step {
-        name: "clippy",
-        run: clippy,
-    },
-    Step {
-        name: "deny",
-        run: deny,
-    },
-    Step {
-        name: "doc",
-        run: document,
-    },
+    ("fmt", format),
+    ("tidy", tidy::run),
+    ("clippy", clippy),
+    ("deny", deny),
+    ("doc", document),
 ];
 
 /// Runs the named steps, or all of them. A step that fails does not stop the others.
@@ -37,22 +19,22 @@ const STEPS: [Step; 5] = [
 /// # Errors
 /// If a step is unknown or fails.
 pub(crate) fn run(names: &[String]) -> Result<()> {
-    let known = STEPS.map(|step| step.name);
+    let known = STEPS.map(|(name, _)| name);
     if let Some(unknown) = names.iter().find(|name| !known.contains(&name.as_str())) {
         return Err(format!(
             "there is no step `{unknown}`; the steps are {}",
             known.join(" ")
         ));
     }
-    let wanted = STEPS
-        .iter()
-        .filter(|step| names.is_empty() || names.iter().any(|name| name == step.name));
     let mut failures = Vec::new();
-    for step in wanted {
-        eprintln!("\n== {}", step.name);
-        if let Err(message) = (step.run)() {
+    for (name, step) in STEPS {
+        if !names.is_empty() && !names.iter().any(|wanted| wanted == name) {
+            continue;
+        }
+        eprintln!("\n== {name}");
+        if let Err(message) = step() {
             eprintln!("{message}");
-            failures.push(step.name);
+            failures.push(name);
         }
     }
     if failures.is_empty() {
@@ -95,18 +77,10 @@ fn deny() -> Result<()> {
     show(cargo().args(["deny", "--locked"]).args(what))
 }
 
+/// The documentation of the libraries, as their users see it.
 fn document() -> Result<()> {
-    show(
-        cargo()
-            .args([
-                "doc",
-                "--locked",
-                "--workspace",
-                "--no-deps",
-                "--document-private-items",
-            ])
-            .env("RUSTDOCFLAGS", "-D warnings"),
-    )
+    let flags = ["doc", "--locked", "--workspace", "--no-deps", "--lib"];
+    show(cargo().args(flags).env("RUSTDOCFLAGS", "-D warnings"))
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@ mod features;
 mod folders;
 mod heads;
 mod imports;
+mod layers;
 mod lengths;
 mod links;
 mod machine_paths;
@@ -46,60 +47,22 @@ impl fmt::Display for Finding {
 }
 
 /// A rule: its name, and how to find where it does not hold.
-struct Rule {
-    name: &'static str,
-    check: fn(&Tree) -> Vec<Finding>,
-}
+type Rule = (&'static str, fn(&Tree) -> Vec<Finding>);
 
-const RULES: [Rule; 12] = [
-    Rule {
-        name: "imports",
-        check: imports::check,
-    },
-    Rule {
-        name: "heads",
-        check: heads::check,
-    },
-    Rule {
-        name: "lengths",
-        check: lengths::check,
-    },
-    Rule {
-        name: "folders",
-        check: folders::check,
-    },
-    Rule {
-        name: "features",
-        check: features::check,
-    },
-    Rule {
-        name: "backend-trait",
-        check: backend_trait::check,
-    },
-    Rule {
-        name: "pure-formats",
-        check: pure_formats::check,
-    },
-    Rule {
-        name: "words",
-        check: words::check,
-    },
-    Rule {
-        name: "clauses",
-        check: clauses::check,
-    },
-    Rule {
-        name: "errors",
-        check: errors::check,
-    },
-    Rule {
-        name: "machine-paths",
-        check: machine_paths::check,
-    },
-    Rule {
-        name: "links",
-        check: links::check,
-    },
+const RULES: [Rule; 13] = [
+    ("imports", imports::check),
+    ("layers", layers::check),
+    ("heads", heads::check),
+    ("lengths", lengths::check),
+    ("folders", folders::check),
+    ("features", features::check),
+    ("backend-trait", backend_trait::check),
+    ("pure-formats", pure_formats::check),
+    ("words", words::check),
+    ("clauses", clauses::check),
+    ("errors", errors::check),
+    ("machine-paths", machine_paths::check),
+    ("links", links::check),
 ];
 
 /// Holds the project to every rule.
@@ -109,9 +72,9 @@ const RULES: [Rule; 12] = [
 pub(crate) fn run() -> Result<()> {
     let tree = Tree::load(&root())?;
     let mut found = 0;
-    for rule in RULES {
-        for finding in (rule.check)(&tree) {
-            eprintln!("{finding} [{}]", rule.name);
+    for (name, check) in RULES {
+        for finding in check(&tree) {
+            eprintln!("{finding} [{name}]");
             found += 1;
         }
     }
