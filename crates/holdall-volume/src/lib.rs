@@ -1,5 +1,6 @@
 //! A volume: named store with a policy; a transactional catalog and its immutable segments.
 
+pub mod checkpoint;
 pub mod format;
 pub mod log_reader;
 pub mod seal;

@@ -306,19 +306,19 @@ impl DataKeys {
         format!("{}/log/", self.volume)
     }
 
-    /// One part of a checkpoint, or of the newest there is at this commit.
-    pub fn checkpoint(&self, sequence: Version, part: u32) -> Key {
+    /// One part of a checkpoint. The epoch keeps two writers' checkpoints apart.
+    pub fn checkpoint(&self, sequence: Version, epoch: u64, part: u32) -> Key {
+        let volume = self.volume;
         key(format!(
-            "{}/checkpoint/{sequence:016x}/{part:08x}",
-            self.volume
+            "{volume}/checkpoint/{sequence:016x}-{epoch:016x}/{part:08x}"
         ))
     }
 
     /// The manifest of a checkpoint, written last.
-    pub fn manifest(&self, sequence: Version) -> Key {
+    pub fn manifest(&self, sequence: Version, epoch: u64) -> Key {
+        let volume = self.volume;
         key(format!(
-            "{}/checkpoint/{sequence:016x}/manifest",
-            self.volume
+            "{volume}/checkpoint/{sequence:016x}-{epoch:016x}/manifest"
         ))
     }
 

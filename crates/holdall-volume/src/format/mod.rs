@@ -5,6 +5,7 @@
 //! backend. Both carry a version, and a checksum that also covers where they belong, so that a
 //! row or frame in a wrong place is noticed like a damaged one.
 
+pub mod checkpoint;
 pub mod chunk;
 pub mod entry;
 pub mod frame;

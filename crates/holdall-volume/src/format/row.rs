@@ -73,6 +73,15 @@ pub fn decode_with_tail<T: DeserializeOwned>(key: &Key, bytes: &Bytes) -> Result
     Ok((body, bytes.slice(tail_at..end)))
 }
 
+/// Whether these are the bytes that were written under this key, whatever their body is.
+///
+/// # Errors
+/// As [`decode`].
+pub fn check(key: &Key, bytes: &Bytes) -> Result<()> {
+    // A unit is no bytes, so that the body counts as a tail.
+    decode_with_tail::<()>(key, bytes).map(drop)
+}
+
 fn checksum(key: &Key, content: &[u8]) -> u32 {
     crc32c::crc32c_append(crc32c::crc32c(key.as_bytes()), content)
 }
