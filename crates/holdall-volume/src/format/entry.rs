@@ -22,6 +22,7 @@ pub const ATTRIBUTE_BYTES_MAX: usize = 8192;
 /// An entry's name: non-empty UTF-8 of at most [`NAME_BYTES_MAX`] bytes without NUL, ordered by
 /// its bytes. Never rewritten.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String")]
 pub struct Name(String);
 
 impl Name {
@@ -55,6 +56,14 @@ impl Name {
     /// The name's characters, owned.
     pub fn into_string(self) -> String {
         self.0
+    }
+}
+
+impl TryFrom<String> for Name {
+    type Error = Error;
+
+    fn try_from(name: String) -> Result<Self> {
+        Self::parse(name)
     }
 }
 
@@ -109,23 +118,31 @@ impl Entry {
     /// As [`row::decode`]; `Corrupt` too if size and inline bytes contradict each other.
     pub fn decode(key: &Key, bytes: &Bytes) -> Result<Self> {
         let (mut entry, inline): (Self, Bytes) = row::decode_with_tail(key, bytes)?;
-        let expected = if entry.content == Content::Inline {
-            entry.size
-        } else {
-            0
-        };
-        if inline.len() as u64 != expected {
-            let message = "an entry's row has not as many bytes as it says; run `holdall verify`";
-            return Err(Error::corrupt(Operation::Decode, message).with_key(key));
-        }
-        entry.inline = inline;
+        entry.restore_inline(key, inline)?;
         Ok(entry)
+    }
+
+    /// Takes the bytes that stood behind the row's body.
+    pub(super) fn restore_inline(&mut self, key: &Key, inline: Bytes) -> Result<()> {
+        check_inline(key, &self.content, self.size, &inline)?;
+        self.inline = inline;
+        Ok(())
     }
 
     /// Whether the entry has ended by this time.
     pub fn is_expired(&self, now: Timestamp) -> bool {
         self.expires.is_some_and(|expires| expires <= now)
     }
+}
+
+/// Refuses a row whose inline bytes are not as many as its size says.
+pub(super) fn check_inline(key: &Key, content: &Content, size: u64, inline: &Bytes) -> Result<()> {
+    let expected = if *content == Content::Inline { size } else { 0 };
+    if inline.len() as u64 == expected {
+        return Ok(());
+    }
+    let message = "a row has not as many inline bytes as it says; run `holdall verify`";
+    Err(Error::corrupt(Operation::Decode, message).with_key(key))
 }
 
 /// Refuses more attributes than a row should carry.

@@ -28,10 +28,10 @@ impl HistoryRow {
     /// Decodes the row.
     ///
     /// # Errors
-    /// As [`row::decode`].
+    /// As [`Entry::decode`].
     pub fn decode(key: &Key, bytes: &Bytes) -> Result<Self> {
         let (mut history, inline): (Self, Bytes) = row::decode_with_tail(key, bytes)?;
-        history.entry.inline = inline;
+        history.entry.restore_inline(key, inline)?;
         Ok(history)
     }
 }

@@ -3,10 +3,13 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use bytes::Bytes;
 use holdall_core::{Error, Operation, Result, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use super::chunk::ChunkSecret;
+use super::frame::{self, FrameKind, FramePlace};
+use super::keys::VolumeId;
 
 /// How chunks are compressed. Frames carry their own, so it may be changed at any time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -102,4 +105,47 @@ pub struct VolumeRow {
     pub secret: ChunkSecret,
     /// What it is told to do.
     pub policy: Policy,
+}
+
+impl VolumeRow {
+    /// Encodes the volume's object on a data backend, from which a rebuild begins.
+    ///
+    /// # Errors
+    /// As [`frame::encode`].
+    pub fn encode_object(&self, volume: VolumeId) -> Result<Bytes> {
+        let raw = postcard::to_extend(self, Vec::new())
+            .expect("a volume's row is plain data, which postcard writes to a Vec");
+        let mut out = Vec::new();
+        frame::encode(
+            Self::place(volume),
+            0,
+            &[],
+            &raw,
+            Compression::None,
+            &mut out,
+        )?;
+        Ok(Bytes::from(out))
+    }
+
+    /// Decodes the volume's object on a data backend.
+    ///
+    /// # Errors
+    /// `Corrupt` if it is not the object of this volume; `Unsupported` if a newer program wrote
+    /// it.
+    pub fn decode_object(volume: VolumeId, bytes: &Bytes) -> Result<Self> {
+        let frame = frame::decode_whole(Self::place(volume), bytes)?;
+        postcard::from_bytes(&frame.raw).map_err(|e| {
+            let message = "a volume's identity cannot be decoded; restore it from another copy";
+            Error::corrupt(Operation::Decode, message).with_source(e)
+        })
+    }
+
+    fn place(volume: VolumeId) -> FramePlace {
+        FramePlace {
+            kind: FrameKind::Volume,
+            volume,
+            owner: (0, 0),
+            position: 0,
+        }
+    }
 }

@@ -7,7 +7,7 @@ use holdall_core::{Key, Result, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use super::chunk::{Content, Digest};
-use super::entry::Name;
+use super::entry::{Name, check_inline};
 use super::row;
 
 /// The highest number of a part.
@@ -55,9 +55,10 @@ impl PartRow {
     /// Decodes the row.
     ///
     /// # Errors
-    /// As [`row::decode`].
+    /// As [`row::decode`]; `Corrupt` too if size and inline bytes contradict each other.
     pub fn decode(key: &Key, bytes: &Bytes) -> Result<Self> {
         let (mut part, inline): (Self, Bytes) = row::decode_with_tail(key, bytes)?;
+        check_inline(key, &part.content, part.size, &inline)?;
         part.inline = inline;
         Ok(part)
     }
