@@ -1,4 +1,47 @@
-//! Backends wrapped round backends: metered, limited, journaled; stack.rs alone knows their order.
-mod journaled;
+//! Backends wrapped round backends. Every layer implements the whole contract and is itself a
+//! backend; `stack.rs` alone knows their order.
+//!
+//! ```text
+//!          callers: volume, jobs, commands
+//!                     │
+//!      ┌──────────────▼──────────────┐
+//!      │ Metered     counts, times   │  what the caller feels
+//!      ├─────────────────────────────┤
+//!      │ Limited     turns, deadline │  no call without an end
+//!      ├─────────────────────────────┤   ┌────────────────────┐
+//!      │ Journaled   durable, quick  ├──▶│ folder of journals │
+//!      └──────────────┬──────────────┘   └────────────────────┘
+//!                     │  in sorted batches, behind
+//!      ┌──────────────▼──────────────┐
+//!      │ the engine: LMDB, …         │
+//!      └─────────────────────────────┘
+//! ```
+//!
+//! ```
+//! use std::sync::Arc;
+//! use holdall_core::{Backend, Bytes, Expect, Key, Memory};
+//! use holdall_layers::{Call, Limits, Stack};
+//! # tokio::runtime::Runtime::new().unwrap().block_on(async {
+//! let env = holdall_runtime::env();
+//! let stack = Stack::new(Arc::new(Memory::new()))
+//!     .with_limits(Limits::default())
+//!     .with_metrics()
+//!     .open(&env)
+//!     .await?;
+//! stack.backend.put(&Key::parse("greeting")?, Bytes::from("hello"), Expect::Any).await?;
+//! assert_eq!(stack.metrics.unwrap().of(Call::Put).count, 1);
+//! # Ok::<(), holdall_core::Error>(()) }).unwrap();
+//! ```
 
+mod histogram;
+mod journaled;
+mod limited;
+mod metered;
+mod stack;
+mod turnstile;
+
+pub use histogram::Latency;
 pub use journaled::{Disk, JournalSettings, Journaled, MARKER_KEY, RealDisk};
+pub use limited::{Limited, Limits};
+pub use metered::{Call, CallMetrics, Metered, Metrics};
+pub use stack::{Stack, Stacked};

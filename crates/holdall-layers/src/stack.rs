@@ -1,0 +1,98 @@
+//! The order of the layers, known here and nowhere else.
+//!
+//! From the outside in, and why:
+//! 1. [`Metered`]: what a caller feels, refusals and waiting included.
+//! 2. [`Limited`]: its deadline covers the waiting for a group commit; its number of calls is far
+//!    above the writers that a group needs, and below what would bury the engine.
+//! 3. [`Journaled`]: next to the engine, because it is half of it: nothing may see the engine's
+//!    rows but through it.
+//!
+//! Only what is asked for is there.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use holdall_core::{Backend, Env, Result};
+
+use crate::{JournalSettings, Journaled, Limited, Limits, Metered, Metrics};
+
+/// Builds a stack of layers round a backend.
+#[derive(Debug)]
+pub struct Stack {
+    engine: Arc<dyn Backend>,
+    journal: Option<(PathBuf, JournalSettings)>,
+    limits: Option<Limits>,
+    metered: bool,
+}
+
+/// A backend with its layers, and handles on those that have more to offer than a backend.
+#[derive(Clone, Debug)]
+pub struct Stacked {
+    /// The outermost layer: what callers use.
+    pub backend: Arc<dyn Backend>,
+    /// The journal, if there is one: for an orderly end.
+    pub journal: Option<Arc<Journaled>>,
+    /// The counts, if they are taken.
+    pub metrics: Option<Metrics>,
+}
+
+impl Stack {
+    /// Begins with the engine alone.
+    pub fn new(engine: Arc<dyn Backend>) -> Self {
+        Self {
+            engine,
+            journal: None,
+            limits: None,
+            metered: false,
+        }
+    }
+
+    /// Puts a journal in this folder in front of the engine.
+    #[must_use]
+    pub fn with_journal(mut self, folder: &Path, settings: JournalSettings) -> Self {
+        self.journal = Some((folder.to_owned(), settings));
+        self
+    }
+
+    /// Limits calls in number and time.
+    #[must_use]
+    pub fn with_limits(mut self, limits: Limits) -> Self {
+        self.limits = Some(limits);
+        self
+    }
+
+    /// Counts calls, errors, bytes and times.
+    #[must_use]
+    pub fn with_metrics(mut self) -> Self {
+        self.metered = true;
+        self
+    }
+
+    /// Opens the layers, from the engine outwards.
+    ///
+    /// # Errors
+    /// Those of [`Journaled::open`] and [`Limited::new`].
+    pub async fn open(self, env: &Env) -> Result<Stacked> {
+        let mut backend = self.engine;
+        let mut journal = None;
+        if let Some((folder, settings)) = self.journal {
+            let opened = Journaled::open(backend, &folder, settings, env).await?;
+            backend = Arc::<Journaled>::clone(&opened);
+            journal = Some(opened);
+        }
+        if let Some(limits) = self.limits {
+            backend = Arc::new(Limited::new(backend, limits, env)?);
+        }
+        let mut metrics = None;
+        if self.metered {
+            let metered = Metered::new(backend, env);
+            metrics = Some(metered.metrics());
+            backend = Arc::new(metered);
+        }
+        Ok(Stacked {
+            backend,
+            journal,
+            metrics,
+        })
+    }
+}
