@@ -23,7 +23,7 @@ The everyday commands of the house.
   cargo x check [step...]              everything that must hold before a change lands;
                                        steps: fmt clippy tidy deny doc (all, if none is named)
   cargo x test [filter...]             every test, or those whose names hold a filter
-  cargo x sim [--seeds N] [--seed S]   the simulation: N seeds, or one seed again
+  cargo x sim [--seeds N | --seed S]   the simulation: N seeds (or 5m, 30s), or one again
   cargo x bench [argument...]          measures, beside the peers; arguments go to holdall-bench
 ";
 

@@ -2,35 +2,29 @@
 
 use crate::run::{Result, cargo, show};
 
-/// How many seeds run if nobody says.
-const SEEDS_DEFAULT: u64 = 1_000;
+/// How many seeds each simulation runs if nobody says.
+const SEEDS_DEFAULT: &str = "1000";
 
 /// What to simulate.
 #[derive(Debug, PartialEq, Eq)]
 enum Plan {
-    /// This many seeds, each once.
-    Seeds(u64),
+    /// This many seeds, or for this long.
+    Seeds(String),
     /// This one seed, to see again what it did.
     Seed(u64),
 }
 
-/// Runs every test target named `simulation*`, with the seeds in its environment.
+/// Runs every test target named `simulation*`, with what holdall-testkit reads from its
+/// environment.
 ///
 /// # Errors
 /// If an argument is wrong or a seed fails.
 pub(crate) fn run(arguments: &[String]) -> Result<()> {
     let mut tests = cargo();
-    tests.args([
-        "test",
-        "--locked",
-        "--workspace",
-        "--test",
-        "simulation*",
-        "--",
-        "--nocapture",
-    ]);
+    tests.args(["test", "--locked", "--workspace", "--test", "simulation*"]);
+    tests.args(["--no-fail-fast", "--", "--nocapture"]);
     match parse(arguments)? {
-        Plan::Seeds(seeds) => tests.env("HOLDALL_SIM_SEEDS", seeds.to_string()),
+        Plan::Seeds(budget) => tests.env("HOLDALL_SIM_SEEDS", budget),
         Plan::Seed(seed) => tests.env("HOLDALL_SEED", seed.to_string()),
     };
     show(&mut tests)
@@ -39,26 +33,26 @@ pub(crate) fn run(arguments: &[String]) -> Result<()> {
 fn parse(arguments: &[String]) -> Result<Plan> {
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
     match words.as_slice() {
-        [] => Ok(Plan::Seeds(SEEDS_DEFAULT)),
-        ["--seeds", count] => match number(count)? {
-            0 => Err("--seeds is 0; run at least 1".to_owned()),
-            count => Ok(Plan::Seeds(count)),
-        },
+        [] => Ok(Plan::Seeds(SEEDS_DEFAULT.to_owned())),
+        ["--seeds", budget] => {
+            let digits = budget.trim_end_matches(['s', 'm']);
+            match number(digits)? {
+                0 => Err("--seeds is 0; run at least 1".to_owned()),
+                _ if budget.len() - digits.len() > 1 => Err(format!("`{budget}` is no time")),
+                _ => Ok(Plan::Seeds((*budget).to_owned())),
+            }
+        }
         ["--seed", seed] => Ok(Plan::Seed(number(seed)?)),
         _ => Err(format!(
-            "`{}` is not understood; say nothing, `--seeds N` or `--seed S`",
+            "`{}` is not understood; say nothing, `--seeds N`, `--seeds 5m` or `--seed S`",
             words.join(" ")
         )),
     }
 }
 
-/// A number as the simulation prints it: decimal, or hexadecimal after `0x`.
 fn number(text: &str) -> Result<u64> {
-    let parsed = match text.strip_prefix("0x") {
-        Some(digits) => u64::from_str_radix(digits, 16),
-        None => text.parse(),
-    };
-    parsed.map_err(|_| format!("`{text}` is not a number between 0 and {}", u64::MAX))
+    text.parse()
+        .map_err(|_| format!("`{text}` is not a number between 0 and {}", u64::MAX))
 }
 
 #[cfg(test)]
@@ -76,9 +70,10 @@ mod tests {
 
     #[test]
     fn arguments_choose_the_seeds() {
-        assert_eq!(parse_words(&[]), Ok(Plan::Seeds(SEEDS_DEFAULT)));
-        assert_eq!(parse_words(&["--seeds", "7"]), Ok(Plan::Seeds(7)));
-        assert_eq!(parse_words(&["--seed", "0xff"]), Ok(Plan::Seed(255)));
+        let seeds = |budget: &str| Ok(Plan::Seeds(budget.to_owned()));
+        assert_eq!(parse_words(&[]), seeds(SEEDS_DEFAULT));
+        assert_eq!(parse_words(&["--seeds", "7"]), seeds("7"));
+        assert_eq!(parse_words(&["--seeds", "5m"]), seeds("5m"));
         assert_eq!(parse_words(&["--seed", "0"]), Ok(Plan::Seed(0)));
     }
 
@@ -94,7 +89,13 @@ mod tests {
                 .unwrap_err()
                 .contains("`many`")
         );
+        assert!(
+            parse_words(&["--seeds", "5ms"])
+                .unwrap_err()
+                .contains("`5ms`")
+        );
         assert!(parse_words(&["--seeds"]).unwrap_err().contains("--seeds N"));
+        assert!(parse_words(&["--seed", "5m"]).unwrap_err().contains("`5m`"));
         assert!(parse_words(&["7"]).unwrap_err().contains("`7`"));
     }
 }
