@@ -125,6 +125,19 @@ pub fn encode(
     Ok((out.len() - start) as u32)
 }
 
+/// Makes an encoded frame belong to another place: frames are compressed side by side, before it
+/// is known where each will begin.
+pub fn rebind(frame: &mut [u8], place: FramePlace) {
+    frame[5] = place.kind as u8;
+    frame[12..24].copy_from_slice(place.volume.as_bytes());
+    frame[24..32].copy_from_slice(&place.owner.0.to_le_bytes());
+    frame[32..40].copy_from_slice(&place.owner.1.to_le_bytes());
+    frame[40..44].copy_from_slice(&place.position.to_le_bytes());
+    frame[CHECKSUM_AT..HEADER_BYTES].fill(0);
+    let checksum = crc32c::crc32c(frame);
+    frame[CHECKSUM_AT..HEADER_BYTES].copy_from_slice(&checksum.to_le_bytes());
+}
+
 /// Decodes the frame at the front of `bytes`, which must belong to `place`.
 ///
 /// # Errors
@@ -373,6 +386,18 @@ mod tests {
                 assert_eq!(decode(place(), &Bytes::from(out)).unwrap().raw, raw);
             }
         }
+    }
+
+    #[test]
+    fn a_frame_that_is_bound_to_another_place_is_as_if_encoded_there() {
+        let (raw, bytes) = sample(Compression::Lz4);
+        let mut moved = bytes.to_vec();
+        let owner = (7, 8);
+        let other = FramePlace { owner, position: 1234, kind: FrameKind::Log, ..place() };
+        rebind(&mut moved, other);
+        let mut expected = Vec::new();
+        encode(other, 0, &[1000, 2000], &raw, Compression::Lz4, &mut expected).unwrap();
+        assert_eq!(moved, expected);
     }
 
     #[test]
