@@ -1,0 +1,20 @@
+//! Every clause of the contract, on a folder of its own.
+#![allow(clippy::unwrap_used, reason = "tests")]
+
+use std::sync::Arc;
+
+use holdall_core::{Backend, Result, async_trait};
+use holdall_file::{Config, File};
+use holdall_testkit::conformance::Fixture;
+
+struct Folder(tempfile::TempDir);
+
+#[async_trait]
+impl Fixture for Folder {
+    async fn open(&self) -> Result<Arc<dyn Backend>> {
+        let config = Config::new(self.0.path());
+        Ok(Arc::new(File::open(config, &holdall_runtime::env()).await?))
+    }
+}
+
+holdall_testkit::conformance!(Folder(tempfile::tempdir().unwrap()));
