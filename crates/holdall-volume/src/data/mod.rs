@@ -11,16 +11,21 @@
 mod block;
 mod budget;
 mod buffer;
+mod cache;
 mod cut;
 mod draft;
+mod fetch;
 mod ingest;
 mod pack;
 mod pending;
+mod read;
+mod segment_file;
 mod segment_write;
 mod store;
 #[cfg(test)]
 mod tests;
 mod tree;
+mod walk;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -30,6 +35,8 @@ use holdall_core::{Backend, Env, Result, Timestamp};
 pub(crate) use cut::{Source, source_of};
 pub(crate) use ingest::Ingest;
 pub(crate) use pack::{PackSettings, Packer};
+pub(crate) use read::{ReadSettings, Reader};
+pub(crate) use segment_file::{FrameChunks, FrameFound, frames, read_directory};
 pub(crate) use tree::size as tree_size;
 
 use crate::format::chunk::{ChunkId, ChunkSecret, Digest, Node, Place};
