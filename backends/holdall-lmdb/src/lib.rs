@@ -27,13 +27,13 @@ use holdall_core::{
 
 pub use config::Config;
 
-use store::Store;
+use store::{Handle, Store};
 
 /// Keeps values in an LMDB database. Processes of one machine can share the folder.
 #[derive(Debug)]
 pub struct Lmdb {
     profile: Profile,
-    store: Arc<Store>,
+    handle: Arc<Handle>,
     location: holdall_core::Location,
     env: Env,
 }
@@ -47,8 +47,8 @@ impl Lmdb {
     /// database or is open in this process with other options, `Corrupt` if it is damaged.
     pub async fn open(config: Config, env: &Env) -> Result<Self> {
         let location = config.location();
-        let store = env.blocking(move || Store::open(config)).await;
-        let store = store
+        let handle = env.blocking(move || Handle::open(config)).await;
+        let handle = handle
             .flatten()
             .map_err(|error| error.with_location(&location))?;
         let profile = Profile {
@@ -64,15 +64,19 @@ impl Lmdb {
         };
         Ok(Self {
             profile,
-            store,
+            handle,
             location,
             env: env.clone(),
         })
     }
 
     async fn write(&self, operation: Operation, ops: Vec<Op>) -> Result<Revision> {
-        let written = self.store.submit(&self.env, operation, ops).await;
+        let written = self.store().submit(&self.env, operation, ops).await;
         written.map_err(|error| self.located(error))
+    }
+
+    fn store(&self) -> &Arc<Store> {
+        &self.handle.0
     }
 
     fn located(&self, error: Error) -> Error {
@@ -87,13 +91,13 @@ impl Backend for Lmdb {
     }
 
     async fn get(&self, key: &Key, range: ByteRange) -> Result<Option<Object>> {
-        self.store
+        self.store()
             .get(key, range)
             .map_err(|error| self.located(error))
     }
 
     async fn get_many(&self, keys: &[Key]) -> Result<Vec<Option<Object>>> {
-        self.store
+        self.store()
             .get_many(keys)
             .map_err(|error| self.located(error))
     }
@@ -117,7 +121,7 @@ impl Backend for Lmdb {
     }
 
     async fn list(&self, list: &List) -> Result<Page> {
-        self.store.list(list).map_err(|error| self.located(error))
+        self.store().list(list).map_err(|error| self.located(error))
     }
 
     async fn apply(&self, batch: Batch) -> Result<Revision> {
@@ -126,7 +130,7 @@ impl Backend for Lmdb {
     }
 
     async fn health(&self) -> Result<Health> {
-        let store = Arc::clone(&self.store);
+        let store = Arc::clone(self.store());
         let health = self.env.blocking(move || store.health()).await;
         health.flatten().map_err(|error| self.located(error))
     }

@@ -30,7 +30,29 @@ const CLOSING: Duration = Duration::from_secs(5);
 
 /// LMDB must not be opened twice in one process: its file locks do not know two openings apart,
 /// and closing one frees the locks of both. So all openings of a folder share one store.
-static OPENED: Mutex<BTreeMap<PathBuf, Weak<Store>>> = Mutex::new(BTreeMap::new());
+static OPENED: Mutex<BTreeMap<PathBuf, Weak<Handle>>> = Mutex::new(BTreeMap::new());
+
+/// What the users of a store share. A leader may hold the store a moment longer than they do.
+#[derive(Debug)]
+pub(crate) struct Handle(pub(crate) Arc<Store>);
+
+impl Handle {
+    /// Opens the folder, or joins those in this process who have.
+    pub(crate) fn open(config: Config) -> Result<Arc<Self>> {
+        let failed = |source| error::os(Operation::Open, source);
+        create_synced(&config.path).map_err(failed)?;
+        let path = config.path.canonicalize().map_err(failed)?;
+        let mut opened = OPENED.lock().unwrap_or_else(PoisonError::into_inner);
+        opened.retain(|_, handle| handle.strong_count() > 0);
+        if let Some(handle) = opened.get(&path).and_then(Weak::upgrade) {
+            handle.0.check_same(&config)?;
+            return Ok(handle);
+        }
+        let handle = Arc::new(Self(Arc::new(Store::open(&path, config)?)));
+        opened.insert(path, Arc::downgrade(&handle));
+        Ok(handle)
+    }
+}
 
 /// An opened database. All of its methods block at most for the disk.
 #[derive(Debug)]
@@ -45,23 +67,7 @@ pub(crate) struct Store {
 }
 
 impl Store {
-    /// Opens the folder, or joins those in this process who have.
-    pub(crate) fn open(config: Config) -> Result<Arc<Self>> {
-        let failed = |source| error::os(Operation::Open, source);
-        create_synced(&config.path).map_err(failed)?;
-        let path = config.path.canonicalize().map_err(failed)?;
-        let mut opened = OPENED.lock().unwrap_or_else(PoisonError::into_inner);
-        opened.retain(|_, store| store.strong_count() > 0);
-        if let Some(store) = opened.get(&path).and_then(Weak::upgrade) {
-            store.check_same(&config)?;
-            return Ok(store);
-        }
-        let store = Arc::new(Self::open_first(&path, config)?);
-        opened.insert(path, Arc::downgrade(&store));
-        Ok(store)
-    }
-
-    fn open_first(path: &Path, config: Config) -> Result<Self> {
+    fn open(path: &Path, config: Config) -> Result<Self> {
         let failed = |source| error::lmdb(Operation::Open, source);
         let (env, rows_bytes_max) = map(path, &config).map_err(failed)?;
         // Readers that were killed would keep pages from being used again.
