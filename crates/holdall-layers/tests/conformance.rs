@@ -6,7 +6,7 @@ mod support;
 use std::sync::Arc;
 
 use holdall_core::{Backend, Memory, Result, async_trait};
-use holdall_layers::{JournalSettings, Limited, Limits, Metered, Stack};
+use holdall_layers::{JournalSettings, Journaled, Limited, Limits, Metered, Stack};
 use holdall_testkit::conformance::Fixture;
 
 /// A journal's folder and the memory behind it, both of which outlive the journal.
@@ -32,6 +32,20 @@ impl Fixture for Kept {
         let journal =
             support::open_with(&self.inner, self.folder.path(), self.settings.clone()).await?;
         Ok(journal)
+    }
+}
+
+/// A journal before LMDB, both in one folder.
+struct OnLmdb(tempfile::TempDir);
+
+#[async_trait]
+impl Fixture for OnLmdb {
+    async fn open(&self) -> Result<Arc<dyn Backend>> {
+        let env = support::env();
+        let config = holdall_lmdb::Config::new(self.0.path().join("engine"));
+        let engine = Arc::new(holdall_lmdb::Lmdb::open(config, &env).await?);
+        let folder = self.0.path().join("journal");
+        Ok(Journaled::open(engine, &folder, support::tiny(), &env).await?)
     }
 }
 
@@ -83,6 +97,12 @@ mod journaled_with_tiny_files {
     use super::*;
 
     holdall_testkit::conformance!(Kept::new(support::tiny()));
+}
+
+mod journaled_on_lmdb {
+    use super::*;
+
+    holdall_testkit::conformance!(OnLmdb(tempfile::tempdir().unwrap()));
 }
 
 mod whole_stack {

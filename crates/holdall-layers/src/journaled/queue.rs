@@ -107,7 +107,7 @@ impl Queue {
         start
     }
 
-    /// The leader takes the next group. At its end it is a leader no more.
+    /// The leader takes the next group, if anybody waits.
     pub(crate) fn next(&mut self, bytes_max: usize) -> Option<Group> {
         let mut writes = Vec::new();
         let mut bytes = 0;
@@ -125,8 +125,13 @@ impl Queue {
                 }
             }
         }
-        self.leading = !writes.is_empty();
-        self.leading.then_some(Group::Writes(writes, bytes))
+        (!writes.is_empty()).then_some(Group::Writes(writes, bytes))
+    }
+
+    /// The leader ends, unless somebody has come: whoever comes after this starts another.
+    pub(crate) fn end_leading(&mut self) -> bool {
+        self.leading = !self.waiting.is_empty();
+        !self.leading
     }
 
     /// The leader puts back what must wait for a flush, and stops.
@@ -158,6 +163,11 @@ impl Queue {
     /// What all writers get, if no more are taken.
     pub(crate) fn refusal(&self) -> Option<&Error> {
         self.refusal.as_ref()
+    }
+
+    /// Whether nobody waits.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.waiting.is_empty()
     }
 
     /// How many wait.
