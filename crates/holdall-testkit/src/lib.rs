@@ -27,4 +27,31 @@
 //! backend that needs nothing to be made is its own fixture: `conformance!(Memory::new)`. Several
 //! fixtures in one file (a backend under each layer, say) go into one module each.
 
+//!
+//! The rest, one file each: doubles ([`Strict`], [`Faulty`], [`Recording`], [`Crashing`]), the
+//! attach [`probe()`] and a short [`measure()`]ment for live stores, [`damage`], the [`Model`] that
+//! volumes are compared with, and the [`sim`]ulation runner. `docs/testing.md` says when to use
+//! which.
+
+mod chance;
 pub mod conformance;
+mod crash;
+pub mod damage;
+mod faulty;
+mod measure;
+mod method;
+mod model;
+mod probe;
+mod recording;
+pub mod sim;
+mod strict;
+
+pub use chance::Chance;
+pub use crash::{CRASH_VARIABLE, Crash, CrashPoints, Crashing};
+pub use faulty::{Fault, Faulty, Injected, Plan};
+pub use measure::{Load, Rate, measure};
+pub use method::{Method, suspend};
+pub use model::Model;
+pub use probe::{Probe, probe};
+pub use recording::{Call, Recording};
+pub use strict::Strict;

@@ -28,7 +28,7 @@ use std::fmt;
 use futures::future::BoxFuture;
 
 pub use harness::{Check, Failure, Fixture, Harness, Verdict};
-pub use run::{Finding, Outcome, Report, hold, random_prefix, run, run_fixture};
+pub use run::{Finding, Outcome, Report, hold, random_prefix, run, run_fixture, run_some};
 
 /// One numbered clause and the function that puts it to the test.
 #[derive(Clone, Copy)]
