@@ -4,48 +4,33 @@
 //! are. So they go through an aligned buffer, and the last block is padded and cut off again.
 
 use std::os::fd::{AsFd, BorrowedFd};
-use std::sync::{Mutex, PoisonError};
 
 use rustix::fs::{FallocateFlags, OFlags};
 use rustix::io::Errno;
 
-/// From this size on a value is written past the page cache.
-pub(crate) const DIRECT_BYTES_MIN: usize = 1 << 20;
+use crate::buffers::Buffers;
+
+/// From this size on room is reserved first.
+const RESERVED_BYTES_MIN: usize = 1 << 20;
+/// From this size on a value is written past the page cache. Measured: 1.3 to 1.7 times as fast,
+/// but a read that follows finds nothing in the cache; below this size the gain is small.
+const DIRECT_BYTES_MIN: usize = 4 << 20;
 /// Covers every block size in use.
 const BLOCK: usize = 4096;
 const BUFFER_BYTES: usize = 4 << 20;
-/// How many buffers are kept for the next writes: new memory is slow to touch for the first time.
-const BUFFERS_KEPT: usize = 4;
-
-/// Buffers for direct writes, kept for the next one.
-#[derive(Debug, Default)]
-pub(crate) struct Buffers(Mutex<Vec<Vec<u8>>>);
-
-impl Buffers {
-    fn take(&self) -> Vec<u8> {
-        let kept = self.0.lock().unwrap_or_else(PoisonError::into_inner).pop();
-        kept.unwrap_or_else(|| vec![0; BUFFER_BYTES + BLOCK])
-    }
-
-    fn give_back(&self, buffer: Vec<u8>) {
-        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if kept.len() < BUFFERS_KEPT {
-            kept.push(buffer);
-        }
-    }
-}
-
 /// Writes a whole value into a new, empty file, and asks for its room beforehand so that a full
 /// disk is noticed at once. Nothing is synced.
 pub(crate) fn fill(file: impl AsFd, value: &[u8], buffers: &Buffers) -> Result<(), Errno> {
     let file = file.as_fd();
+    if value.len() >= RESERVED_BYTES_MIN {
+        match rustix::fs::fallocate(file, FallocateFlags::empty(), 0, value.len() as u64) {
+            // Not every file system can reserve room; the writes will find out instead.
+            Ok(()) | Err(Errno::OPNOTSUPP | Errno::NOSYS | Errno::INVAL) => {}
+            Err(errno) => return Err(errno),
+        }
+    }
     if value.len() < DIRECT_BYTES_MIN {
         return write_all(file, value, 0);
-    }
-    match rustix::fs::fallocate(file, FallocateFlags::empty(), 0, value.len() as u64) {
-        // Not every file system can reserve room; the writes will find out instead.
-        Ok(()) | Err(Errno::OPNOTSUPP | Errno::NOSYS | Errno::INVAL) => {}
-        Err(errno) => return Err(errno),
     }
     match set_direct(file, true).and_then(|()| fill_direct(file, value, buffers)) {
         // Not every file system takes direct writes, or blocks of this size.
@@ -65,7 +50,8 @@ fn set_direct(file: BorrowedFd<'_>, on: bool) -> Result<(), Errno> {
 }
 
 fn fill_direct(file: BorrowedFd<'_>, value: &[u8], buffers: &Buffers) -> Result<(), Errno> {
-    let mut buffer = buffers.take();
+    let length = BUFFER_BYTES + BLOCK;
+    let mut buffer = buffers.take(length).unwrap_or_else(|| vec![0; length]);
     let start = buffer.as_ptr().align_offset(BLOCK);
     let mut written = Ok(());
     if let Some(aligned) = buffer.get_mut(start..start + BUFFER_BYTES) {

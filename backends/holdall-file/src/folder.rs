@@ -4,15 +4,15 @@ use std::fs;
 use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, UNIX_EPOCH};
 
 use holdall_core::{Env, Error, Health, Location, Operation, Result};
 use rustix::fs::{AtFlags, Dir, Mode, OFlags};
 use rustix::io::Errno;
 
+use crate::buffers::Buffers;
 use crate::config::Config;
-use crate::direct::Buffers;
 use crate::error;
 use crate::names;
 use crate::revision::Times;
@@ -30,7 +30,7 @@ pub(crate) struct Folder {
     pub(crate) root: OwnedFd,
     pub(crate) env: Env,
     pub(crate) times: Times,
-    pub(crate) buffers: Buffers,
+    pub(crate) buffers: Arc<Buffers>,
     pub(crate) location: Location,
     lock: Mutex<fs::File>,
     closed: AtomicBool,
@@ -65,7 +65,7 @@ impl Folder {
             root,
             env: env.clone(),
             times: Times::default(),
-            buffers: Buffers::default(),
+            buffers: Arc::default(),
             location: config.location(),
             lock: Mutex::new(lock.into()),
             closed: AtomicBool::new(false),

@@ -10,6 +10,7 @@
 //! reader sees the old value or the new one, never a mix, and a returned write survives a loss of
 //! power. Files and folders that are not written by this crate are left alone.
 
+mod buffers;
 mod config;
 mod direct;
 mod error;

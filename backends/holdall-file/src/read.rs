@@ -2,18 +2,22 @@
 
 use std::fs;
 use std::ops::Range;
+use std::sync::Arc;
 
 use holdall_core::{ByteRange, Bytes, Error, Key, Object, Operation, Result, Revision};
 use rustix::buffer::spare_capacity;
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 
+use crate::buffers::Buffers;
 use crate::error;
 use crate::folder::Folder;
 use crate::{names, revision};
 
 /// How often a file that another program cuts while it is read is opened again.
 const ATTEMPTS: usize = 3;
+/// From this size on the memory of a value is used again.
+const RECYCLED_BYTES_MIN: usize = 1 << 20;
 
 impl Folder {
     /// Reads a value, or a range of it.
@@ -24,7 +28,7 @@ impl Folder {
                 return range.clip(0).map(|_| None);
             };
             let size = metadata.len();
-            let value = read(&file, range.clip(size)?)
+            let value = read(&file, range.clip(size)?, &self.buffers)
                 .map_err(|errno| error::os(Operation::Get, "read a value", errno).with_key(key))?;
             if let Some(value) = value {
                 return Ok(Some(Object {
@@ -60,13 +64,41 @@ impl Folder {
     }
 }
 
-/// Reads a range into a buffer of just its size, or nothing if the file ends before.
-fn read(file: &fs::File, range: Range<u64>) -> Result<Option<Bytes>, Errno> {
+/// Reads a range into a buffer, or nothing if the file ends before.
+fn read(
+    file: &fs::File,
+    range: Range<u64>,
+    buffers: &Arc<Buffers>,
+) -> Result<Option<Bytes>, Errno> {
     let length = usize::try_from(range.end - range.start).map_err(|_| Errno::NOMEM)?;
+    if length < RECYCLED_BYTES_MIN {
+        return Ok(read_new(file, range.start, length)?.map(Bytes::from));
+    }
+    let Some(mut buffer) = buffers.take(length) else {
+        let new = read_new(file, range.start, length)?;
+        return Ok(new.map(|buffer| buffers.lend(buffer, length)));
+    };
+    let mut filled = 0;
+    while let Some(rest) = buffer
+        .get_mut(filled..length)
+        .filter(|rest| !rest.is_empty())
+    {
+        match rustix::io::pread(file, rest, range.start + filled as u64) {
+            Ok(0) => return Ok(None),
+            Ok(count) => filled += count,
+            Err(Errno::INTR) => {}
+            Err(errno) => return Err(errno),
+        }
+    }
+    Ok(Some(buffers.lend(buffer, length)))
+}
+
+/// Reads into new memory, which is not set before.
+fn read_new(file: &fs::File, start: u64, length: usize) -> Result<Option<Vec<u8>>, Errno> {
     let mut bytes = Vec::new();
     bytes.try_reserve_exact(length).map_err(|_| Errno::NOMEM)?;
     while bytes.len() < length {
-        let offset = range.start + bytes.len() as u64;
+        let offset = start + bytes.len() as u64;
         match rustix::io::pread(file, spare_capacity(&mut bytes), offset) {
             Ok(0) => return Ok(None),
             Ok(_) | Err(Errno::INTR) => {}
@@ -75,5 +107,5 @@ fn read(file: &fs::File, range: Range<u64>) -> Result<Option<Bytes>, Errno> {
     }
     // The allocator may have given more than was asked for, and the file may have grown.
     bytes.truncate(length);
-    Ok(Some(Bytes::from(bytes)))
+    Ok(Some(bytes))
 }

@@ -85,6 +85,7 @@ async fn sizes_at_the_edges_of_blocks_and_of_direct_writes_come_back() {
         mega - 1,
         mega,
         mega + 1,
+        4 * mega - 1,
         4 * mega,
         4 * mega + 4097,
         9 * mega - 5,
