@@ -3,12 +3,37 @@
 use super::Finding;
 use crate::tree::{File, Tree};
 
+/// The list of decisions, and where they are.
+const DECISIONS: (&str, &str) = ("docs/decisions/README.md", "docs/decisions/");
+
 pub(super) fn check(tree: &Tree) -> Vec<Finding> {
     let documents = tree
         .files()
         .iter()
         .filter(|file| file.path.ends_with(".md"));
-    documents.flat_map(|file| broken(tree, file)).collect()
+    let mut found: Vec<Finding> = documents.flat_map(|file| broken(tree, file)).collect();
+    found.extend(unlisted(tree));
+    found
+}
+
+/// Decisions that the list of them does not link to.
+fn unlisted(tree: &Tree) -> Vec<Finding> {
+    let (list, folder) = DECISIONS;
+    let listed = tree.find(list).map_or("", |file| file.text.as_str());
+    let decisions = tree
+        .files()
+        .iter()
+        .filter(|file| file.path.starts_with(folder));
+    decisions
+        .filter(|file| file.path != list && !listed.contains(&format!("]({})", file.name())))
+        .map(|file| {
+            Finding::new(
+                &file.path,
+                1,
+                format!("no row of {list} links to it; add one"),
+            )
+        })
+        .collect()
 }
 
 fn broken(tree: &Tree, file: &File) -> Vec<Finding> {
@@ -110,6 +135,7 @@ mod tests {
             ("README.md", "# Title\n## Ten lines: of `use`\n"),
             ("docs/a.md", text),
             ("docs/decisions/0001-x.md", ""),
+            ("docs/decisions/README.md", "[1](0001-x.md)"),
         ]);
         check(&tree)
             .into_iter()
@@ -134,5 +160,17 @@ mod tests {
             bad[3].contains("`README.md` has no heading `gone`"),
             "{bad:?}"
         );
+    }
+
+    #[test]
+    fn a_decision_without_a_row_is_found() {
+        let tree = Tree::sample(&[
+            ("docs/decisions/0001-a.md", ""),
+            ("docs/decisions/0002-b.md", ""),
+            ("docs/decisions/README.md", "| [0001](0001-a.md) | a |\n"),
+        ]);
+        let found = check(&tree);
+        assert_eq!(found.len(), 1);
+        assert_eq!(found[0].path, "docs/decisions/0002-b.md");
     }
 }
