@@ -1,8 +1,8 @@
 //! How fast the journal is, beside a bare log with group commit on the same disk in the same run.
 //!
-//! `cargo run --release -p holdall-layers --example journal_speed -- <folder> [seconds] [engine]`
-//! prints one line a measure; the engine is `memory` or `lmdb`. The note that uses its figures is
-//! `docs/decisions/0001-embedded-engine.md`.
+//! `cargo run --release -p holdall-layers --example journal_speed -- <folder> [seconds] [engine]
+//! [overlay MiB] [flush MiB]` prints one line a measure; the engine is `memory` or `lmdb`. The note that uses its figures is
+//! `docs/decisions/0005-embedded-engine.md`.
 #![allow(
     clippy::unwrap_used,
     clippy::print_stdout,
@@ -27,6 +27,7 @@ use holdall_layers::{JournalSettings, Journaled};
 const VALUE_BYTES: usize = 1024;
 const BLOCK: usize = 4096;
 const LOG_BYTES: u64 = 64 << 20;
+const SHORT: Duration = Duration::from_secs(2);
 
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -41,11 +42,11 @@ fn main() {
         .enable_all()
         .build()
         .unwrap();
-    for round in 0..2 {
+    for round in 0..1 {
         println!(
             "round {round}, {engine}, 1 KiB values, random keys of 32 bytes, {seconds} s each"
         );
-        let (one, many) = (bare_log(folder, 1, time), bare_log(folder, 64, time));
+        let (one, many) = (bare_log(folder, 1, SHORT), bare_log(folder, 64, SHORT));
         println!(
             "  bare log           1 writer  {one:>9.0} puts/s    64 writers {many:>9.0} puts/s"
         );
@@ -124,9 +125,17 @@ async fn open(folder: &Path, engine: &str, memory: &Arc<Memory>) -> Arc<Journale
             let config = holdall_lmdb::Config::new(folder.join("engine"));
             Arc::new(holdall_lmdb::Lmdb::open(config, &env).await.unwrap())
         }
-        other => panic!("no engine {other}"),
+        other => unreachable!("there is no engine {other}"),
     };
-    let settings = JournalSettings::default();
+    let mut settings = JournalSettings::default();
+    if let Some(mebibytes) = std::env::args().nth(4) {
+        settings.overlay_bytes = mebibytes.parse::<usize>().unwrap() << 20;
+        settings.journal_bytes =
+            (settings.overlay_bytes as u64 * 4 / 3).next_multiple_of(BLOCK as u64);
+    }
+    if let Some(mebibytes) = std::env::args().nth(5) {
+        settings.flush_bytes = mebibytes.parse::<usize>().unwrap() << 20;
+    }
     Journaled::open(inner, &folder.join("journal"), settings, &env)
         .await
         .unwrap()
@@ -141,7 +150,7 @@ async fn journal(folder: &Path, engine: &str, time: Duration, bare_one: f64, bar
     println!("  open, new                    {:>9.1} ms", millis(started));
     let rows = Arc::new(AtomicU64::new(0));
     let many = puts(&journal, &rows, 64, time).await;
-    let one = puts(&journal, &rows, 1, time).await;
+    let one = puts(&journal, &rows, 1, SHORT).await;
     println!(
         "  journal            1 writer  {one:>9.0} puts/s    64 writers {many:>9.0} puts/s    \
          ratios {:.2} {:.2}",
@@ -151,7 +160,7 @@ async fn journal(folder: &Path, engine: &str, time: Duration, bare_one: f64, bar
     println!("  {}", journal.health().await.unwrap().notes.join("; "));
     let count = rows.load(Ordering::Relaxed);
     for readers in [1, 2] {
-        let rate = gets(&journal, count, readers, time).await;
+        let rate = gets(&journal, count, readers, SHORT).await;
         println!("  gets of {count} rows, overlay in use, {readers} readers {rate:>9.0} /s");
     }
     drop(journal);
@@ -162,7 +171,7 @@ async fn journal(folder: &Path, engine: &str, time: Duration, bare_one: f64, bar
     journal.flush().await.unwrap();
     println!("  flush                        {:>9.1} ms", millis(started));
     for readers in [1, 2] {
-        let rate = gets(&journal, count, readers, time).await;
+        let rate = gets(&journal, count, readers, SHORT).await;
         println!("  gets of {count} rows, overlay empty,  {readers} readers {rate:>9.0} /s");
     }
     let started = Instant::now();

@@ -28,7 +28,7 @@ use super::{Flushes, Journaled, MARKER_ROW_BYTES, Shared, marker_key};
 
 /// How long to wait for this process itself to let go of the folder: a journal that was dropped
 /// finishes the batch it is at.
-const OWN_WAIT_MAX: Duration = Duration::from_secs(10);
+const OWN_WAIT_MAX: Duration = Duration::from_secs(5);
 const OWN_WAIT_STEP: Duration = Duration::from_millis(5);
 /// No batch through the journal is larger, whatever the inner backend takes: its record is made
 /// in memory.

@@ -4,7 +4,7 @@ use holdall_core::{Error, Operation, Result};
 
 use super::format::BLOCK;
 
-/// Plain data; the defaults are the measured ones of `docs/decisions/0001-embedded-engine.md`.
+/// Plain data; the defaults are the measured ones of `docs/decisions/0005-embedded-engine.md`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct JournalSettings {
     /// The size of one journal file in bytes. There are two of them, rarely three. One op-set that

@@ -1,7 +1,7 @@
 //! The next journal file, made ready before it is needed.
 //!
 //! A file whose blocks were all written once is synced in about 120 µs, one that grows in 300 µs
-//! and now and then in milliseconds (`docs/decisions/0001-embedded-engine.md`). So the first file
+//! and now and then in milliseconds (`docs/decisions/0005-embedded-engine.md`). So the first file
 //! of a store grows, to keep small stores small and opening quick; while it fills, a second is
 //! written with zeros from end to end in the background; and from then on applied files are used
 //! again, so that no file is ever made any more.
