@@ -1,5 +1,9 @@
 //! The suite can fail: each of these backends breaks one clause, and that clause says so.
 #![allow(clippy::unwrap_used, reason = "tests")]
+#![allow(
+    clippy::clone_on_ref_ptr,
+    reason = "the clones become trait objects on the way"
+)]
 
 use std::fmt;
 use std::sync::Arc;
@@ -173,7 +177,7 @@ impl Backend for Broken {
         let call = self.calls.fetch_add(1, Ordering::Relaxed);
         match self.fault {
             Fault::UnsortedList => page.rows.sort_by_key(|row| row.key.as_str().to_lowercase()),
-            Fault::EmptyPageWithMore if page.rows.is_empty() => page.more = call % 2 == 0,
+            Fault::EmptyPageWithMore if page.rows.is_empty() => page.more = call.is_multiple_of(2),
             Fault::ListForgetsTheLast if page.rows.len() > 2 => drop(page.rows.pop()),
             Fault::Panics if page.rows.len() > 5 => panic!("broken on purpose"),
             _ => {}
@@ -198,6 +202,7 @@ impl Backend for Broken {
         }
         let mut last = Revision::number(0);
         for op in batch.ops {
+            suspend().await;
             last = self.inner.apply(Batch { ops: vec![op] }).await?;
         }
         Ok(last)

@@ -1,5 +1,9 @@
 //! The doubles do what they say: each fault, each crash point, each damage, each count.
 #![allow(clippy::unwrap_used, reason = "tests")]
+#![allow(
+    clippy::clone_on_ref_ptr,
+    reason = "the clones become trait objects on the way"
+)]
 
 use std::collections::HashSet;
 use std::sync::Arc;

@@ -1,5 +1,9 @@
 //! The simulation runner: one seed replays exactly, and what cannot go on is an error.
 #![allow(clippy::unwrap_used, reason = "tests")]
+#![allow(
+    clippy::clone_on_ref_ptr,
+    reason = "the clones become trait objects on the way"
+)]
 
 use std::sync::Arc;
 use std::time::Duration;
