@@ -45,7 +45,7 @@ impl Handle {
         let mut opened = OPENED.lock().unwrap_or_else(PoisonError::into_inner);
         opened.retain(|_, handle| handle.strong_count() > 0);
         if let Some(handle) = opened.get(&path).and_then(Weak::upgrade) {
-            handle.0.check_same(&config)?;
+            handle.0.check_joinable(&config)?;
             return Ok(handle);
         }
         let handle = Arc::new(Self(Arc::new(Store::open(&path, config)?)));
@@ -98,7 +98,12 @@ impl Store {
         })
     }
 
-    fn check_same(&self, config: &Config) -> Result<()> {
+    fn check_joinable(&self, config: &Config) -> Result<()> {
+        if self.closed.load(Ordering::Acquire) {
+            let message = "this process has the database open after a failed sync; drop all \
+                handles on it, then open it again";
+            return Err(Error::closed(Operation::Open, message));
+        }
         if self.config.map_size == config.map_size && self.config.readers == config.readers {
             return Ok(());
         }

@@ -178,3 +178,88 @@ impl Store {
 fn writes(op: &Op) -> bool {
     !matches!(op, Op::Check { .. })
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+    use std::sync::Arc;
+
+    use holdall_core::{ByteRange, Bytes, Expect};
+    use rustix::io::Errno;
+
+    use super::*;
+    use crate::config::Config;
+    use crate::store::Handle;
+
+    fn put(value: &'static str) -> Vec<Op> {
+        vec![Op::Put {
+            key: Key::parse("a").unwrap(),
+            value: Bytes::from(value),
+            expect: Expect::Any,
+        }]
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_commit_without_room_is_full_and_writes_go_on() {
+        let folder = tempfile::tempdir().unwrap();
+        let env = holdall_runtime::env();
+        let handle = Handle::open(Config::new(folder.path())).unwrap();
+        for errno in [Errno::NOSPC, Errno::DQUOT, Errno::FBIG] {
+            let source = heed::Error::Io(io::Error::from(errno));
+            let failed = handle.0.judge(Operation::Put, &[], source);
+            assert!(failed.again);
+            assert_eq!(failed.error.kind(), ErrorKind::Full);
+        }
+        let failed = handle.0.judge(
+            Operation::Put,
+            &[],
+            heed::Error::Mdb(heed::MdbError::MapFull),
+        );
+        assert_eq!(failed.error.kind(), ErrorKind::Full);
+        handle
+            .0
+            .submit(&env, Operation::Put, put("1"))
+            .await
+            .unwrap();
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn after_a_failed_sync_no_write_is_taken_until_all_have_closed() {
+        let folder = tempfile::tempdir().unwrap();
+        let env = holdall_runtime::env();
+        let handle = Handle::open(Config::new(folder.path())).unwrap();
+        handle
+            .0
+            .submit(&env, Operation::Put, put("1"))
+            .await
+            .unwrap();
+
+        let source = heed::Error::Io(io::Error::from(Errno::IO));
+        let failed = handle.0.judge(Operation::Put, &[], source);
+        assert!(!failed.again);
+        assert_eq!(failed.error.kind(), ErrorKind::Unknown);
+        let refused = handle
+            .0
+            .submit(&env, Operation::Put, put("2"))
+            .await
+            .unwrap_err();
+        assert_eq!(refused.kind(), ErrorKind::Closed);
+        assert_eq!(handle.0.health().unwrap_err().kind(), ErrorKind::Closed);
+        let key = Key::parse("a").unwrap();
+        assert_eq!(
+            handle.0.get(&key, ByteRange::ALL).unwrap().unwrap().value,
+            "1"
+        );
+
+        let refused = Handle::open(Config::new(folder.path())).unwrap_err();
+        assert_eq!(refused.kind(), ErrorKind::Closed);
+        assert_eq!(Arc::strong_count(&handle), 1);
+        drop(handle);
+        let handle = Handle::open(Config::new(folder.path())).unwrap();
+        handle
+            .0
+            .submit(&env, Operation::Put, put("3"))
+            .await
+            .unwrap();
+    }
+}
