@@ -287,3 +287,52 @@ async fn a_caller_that_goes_away_holds_up_nobody() {
         .rows;
     assert_eq!(rows.len(), 400, "what had joined the queue happened wholly");
 }
+
+/// The engine takes nothing, so two generations are in journal files when the store is opened
+/// again. The last record of the first is broken: in the last file that would be a torn write.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_broken_record_at_the_end_of_a_file_that_others_follow_is_damage() {
+    let inner = Arc::new(Moody {
+        memory: Memory::new(),
+        fails: AtomicBool::new(false),
+    });
+    let folder = tempfile::tempdir().unwrap();
+    let open = || {
+        let shared: Arc<dyn Backend> = Arc::<Moody>::clone(&inner);
+        let path = folder.path().to_owned();
+        async move { Journaled::open(shared, &path, tiny(), &env()).await }
+    };
+    let journal = open().await.unwrap();
+    inner.fails.store(true, Ordering::SeqCst);
+    for row in 0..4 {
+        journal
+            .put(&key(format!("{row}")), vec![0; 900].into(), Expect::Any)
+            .await
+            .unwrap();
+    }
+    drop(journal);
+    let (first, second) = ("journal-0000000000000001", "journal-0000000000000002");
+    assert!(folder.path().join(second).exists());
+    let journal = open().await.unwrap();
+    assert_eq!(
+        journal.list(&List::prefix("")).await.unwrap().rows.len(),
+        4,
+        "both are replayed"
+    );
+    drop(journal);
+
+    let file = std::fs::OpenOptions::new()
+        .write(true)
+        .open(folder.path().join(first))
+        .unwrap();
+    std::os::unix::fs::FileExt::write_all_at(&file, &[1], 4096 + 100).unwrap();
+    let error = open().await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Corrupt);
+    assert!(
+        error
+            .message()
+            .contains("does not follow the one before it"),
+        "{error}"
+    );
+    assert!(error.message().contains(second), "{error}");
+}
