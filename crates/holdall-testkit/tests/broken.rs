@@ -10,8 +10,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use holdall_core::{
-    Backend, Batch, ByteRange, Bytes, Error, ErrorKind, Expect, Health, Key, List, Memory, Object,
-    Op, Operation, Page, Profile, Result, Revision, async_trait,
+    Backend, BackendExt, Batch, ByteRange, Bytes, Conditions, Error, ErrorKind, Expect, Health,
+    Key, List, Memory, Object, Op, Operation, Page, Profile, Result, Revision, async_trait,
 };
 use holdall_testkit::conformance::{CLAUSES, run, run_some};
 use holdall_testkit::sim::simulate;
@@ -40,6 +40,15 @@ enum Fault {
     ShowsValues,
     Panics,
     UnknownForConflict,
+    WritesInTwoSteps,
+    LeaksSlots,
+    PrefixIsAPattern,
+    WritesWhatItCannotCheck,
+    AppliesWithoutBeingAtomic,
+    DeletesBelow,
+    EmptyIsMissing,
+    StaleList,
+    RanksByCharacter,
 }
 
 /// A memory backend with one fault.
@@ -61,6 +70,15 @@ impl Broken {
         let inner = Memory::new();
         let mut profile = inner.profile().clone();
         profile.value_bytes_max = 100_000;
+        match fault {
+            Fault::WritesWhatItCannotCheck => profile.conditions = Conditions::None,
+            Fault::AppliesWithoutBeingAtomic => {
+                profile.atomic = false;
+                profile.batch_ops_max = 0;
+                profile.batch_bytes_max = 0;
+            }
+            _ => {}
+        }
         Self {
             inner,
             fault,
@@ -86,7 +104,8 @@ impl Broken {
     async fn expect(&self, key: &Key, expect: Expect) -> Result<Expect> {
         match (self.fault, &expect) {
             (Fault::IgnoresAbsent, Expect::Absent)
-            | (Fault::IgnoresRevision, Expect::Revision(_)) => Ok(Expect::Any),
+            | (Fault::IgnoresRevision, Expect::Revision(_))
+            | (Fault::WritesWhatItCannotCheck, _) => Ok(Expect::Any),
             (Fault::ChecksThenWrites, _) => {
                 let found = self.inner.get(key, ByteRange::ALL).await?;
                 suspend().await;
@@ -140,6 +159,25 @@ impl Backend for Broken {
         if self.is(Fault::LosesTheTail) {
             value.truncate(len.min(65_536));
         }
+        if self.is(Fault::LeaksSlots) && self.calls.fetch_add(1, Ordering::Relaxed) > 30 {
+            return Err(Error::unavailable(Operation::Put, "all slots are taken"));
+        }
+        if self.is(Fault::LeaksSlots) {
+            suspend().await;
+            suspend().await;
+            self.calls.fetch_sub(1, Ordering::Relaxed);
+        }
+        if self.is(Fault::WritesInTwoSteps) {
+            self.inner
+                .put(&key, value.slice(..len / 2), expect.clone())
+                .await?;
+            suspend().await;
+            return self.inner.put(&key, value, Expect::Any).await;
+        }
+        if self.is(Fault::EmptyIsMissing) && value.is_empty() {
+            self.inner.delete(&key, expect).await?;
+            return Ok(Revision::number(0));
+        }
         let expect = self.expect(&key, expect).await?;
         let shown = String::from_utf8_lossy(&value).into_owned();
         match self.inner.put(&key, value, expect).await {
@@ -161,6 +199,11 @@ impl Backend for Broken {
         if self.is(Fault::MissingDeleteFails) && !there {
             return Err(Error::invalid(Operation::Delete, "there is no such key").with_key(&key));
         }
+        if self.is(Fault::DeletesBelow) {
+            for row in self.inner.list_all(&format!("{key}/"), false).await? {
+                self.inner.delete(&row.key, Expect::Any).await?;
+            }
+        }
         let expect = self.expect(&key, expect).await?;
         self.inner.delete(&key, expect).await
     }
@@ -173,12 +216,20 @@ impl Backend for Broken {
         {
             list.start = std::ops::Bound::Included(start);
         }
+        if self.is(Fault::PrefixIsAPattern) {
+            list.prefix = list.prefix.replace(['%', '_', '*'], "");
+        }
         let mut page = self.inner.list(&list).await?;
         let call = self.calls.fetch_add(1, Ordering::Relaxed);
         match self.fault {
             Fault::UnsortedList => page.rows.sort_by_key(|row| row.key.as_str().to_lowercase()),
             Fault::EmptyPageWithMore if page.rows.is_empty() => page.more = call.is_multiple_of(2),
             Fault::ListForgetsTheLast if page.rows.len() > 2 => drop(page.rows.pop()),
+            Fault::StaleList if page.rows.len() > 3 => drop(page.rows.remove(1)),
+            Fault::RanksByCharacter => {
+                page.rows
+                    .sort_by_key(|row| row.key.as_str().encode_utf16().collect::<Vec<_>>());
+            }
             Fault::Panics if page.rows.len() > 5 => panic!("broken on purpose"),
             _ => {}
         }
@@ -262,6 +313,16 @@ caught! {
     many_reads_are_of_many_moments: SplitGetMany by "R5", 40;
     errors_show_values: ShowsValues by "F3", 1;
     panics: Panics by "L1", 1;
+    puts_in_two_steps: WritesInTwoSteps by "C1" "R4", 40;
+    batches_in_many_steps: HalfBatch by "C2" "R7", 40;
+    dropped_calls_keep_their_slot: LeaksSlots by "C5", 1;
+    prefix_is_a_pattern: PrefixIsAPattern by "L3", 1;
+    unchecked_expectations: WritesWhatItCannotCheck by "E1" "E3" "E4" "E8" "R1" "R2" "F1", 1;
+    batches_without_being_atomic: AppliesWithoutBeingAtomic by "A1" "A2" "R5" "C2", 1;
+    delete_takes_a_folder: DeletesBelow by "D3" "K3", 1;
+    empty_is_missing: EmptyIsMissing by "P3", 1;
+    listing_lags: StaleList by "L8" "L13", 1;
+    listing_in_utf_16: RanksByCharacter by "L1", 1;
     conflict_is_unknown: UnknownForConflict by "E1" "R1", 1;
 }
 
