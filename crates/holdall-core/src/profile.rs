@@ -39,13 +39,13 @@ pub enum Conditions {
 pub struct Profile {
     /// The engine's name: the scheme of its locations.
     pub engine: &'static str,
-    /// The longest key in bytes, at most [`KEY_BYTES_MAX`](crate::KEY_BYTES_MAX).
+    /// The longest key in bytes: at least 128, at most [`KEY_BYTES_MAX`](crate::KEY_BYTES_MAX).
     pub key_bytes_max: usize,
-    /// The largest value in bytes.
+    /// The largest value in bytes: at least 4,096.
     pub value_bytes_max: u64,
-    /// The most steps in one batch; 0 where there are no batches.
+    /// The most steps in one batch: at least 16; 0 where there are no batches.
     pub batch_ops_max: usize,
-    /// The most key and value bytes in one batch; 0 where there are no batches.
+    /// The most key and value bytes in one batch: at least 16 KiB; 0 where there are no batches.
     pub batch_bytes_max: u64,
     /// Whether [`apply`](crate::Backend::apply) works, all or nothing. Only such a backend can
     /// hold a catalog.
