@@ -5,3 +5,4 @@ pub(crate) mod data;
 pub mod format;
 pub mod log_reader;
 pub mod seal;
+pub mod verify;

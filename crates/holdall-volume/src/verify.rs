@@ -1,0 +1,213 @@
+//! Verifying: reads every row and every stored byte, counts everything again, and says what is
+//! wrong. It never stops at the first fault.
+//!
+//! ```text
+//! rows       every row decodes; indexes agree with their rows both ways
+//! segments   every frame, directory and footer; every chunk by its name
+//! counters   references, live bytes and totals, by counting
+//! entries    every entry, version and part by its own tree
+//! log        log, checkpoints and the volume's object on the data backend
+//! ```
+//!
+//! Commits may go on meanwhile. What looks wrong is looked at again at one moment before it is
+//! reported, and counters are compared only if no commit came in between.
+//!
+//! Memory does not grow with the volume, but for two numbers a segment: references are counted for
+//! about a million chunks at a time, and everything else goes page by page.
+
+mod claims;
+mod counters;
+mod entries;
+mod fetch;
+mod log;
+mod repair;
+mod report;
+mod restore;
+mod rows;
+mod segments;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use holdall_core::{Backend, BackendExt, Env, Error, ErrorKind, List, Operation, Result, Row};
+
+pub use report::{
+    Counts, FINDINGS_MAX, Finding, Problem, ProgressFn, Report, Severity, Stage, VerifyOptions,
+};
+
+use crate::format::chunk::ChunkId;
+use crate::format::head::Head;
+use crate::format::keys::{CatalogKeys, DataKeys};
+use crate::format::policy::VolumeRow;
+use crate::format::row;
+use crate::format::segment::SegmentId;
+use report::Collector;
+
+/// What verifying works on.
+#[derive(Clone, Debug)]
+pub struct VerifyContext {
+    /// Time and background work.
+    pub env: Env,
+    /// Where the rows are.
+    pub catalog: Arc<dyn Backend>,
+    /// Where segments, log and checkpoints are.
+    pub data: Arc<dyn Backend>,
+    /// The keys of the catalog's rows.
+    pub catalog_keys: CatalogKeys,
+    /// The keys of the data backend's objects.
+    pub data_keys: DataKeys,
+}
+
+/// How many rows are read at once: with rows of at most some 80 KiB this bounds memory.
+const PAGE_ROWS: usize = 128;
+
+/// How many damaged chunks are remembered for mending.
+const DAMAGED_MAX: usize = 100_000;
+
+/// Verifies a volume, and mends what can be mended if it is told to.
+///
+/// # Errors
+/// Only what keeps it from looking at all: the backends' own errors, `Unsupported` if a newer
+/// program wrote the volume, and `Corrupt` if neither catalog nor data backend says who the volume
+/// is, without which no chunk can be checked. Everything else is in the report.
+pub async fn verify(context: &VerifyContext, options: VerifyOptions) -> Result<Report> {
+    let mut verifier = Verifier::open(context, options).await?;
+    let done = verifier.run().await?;
+    verifier.collector.report.complete = done;
+    Ok(verifier.collector.report)
+}
+
+/// What is known while verifying.
+struct Verifier<'a> {
+    context: &'a VerifyContext,
+    volume: VolumeRow,
+    collector: Collector,
+    /// For each segment: chunk rows whose bytes were found there, while reading it.
+    found: HashMap<SegmentId, u64>,
+    /// Chunks whose bytes are damaged or missing where their row says.
+    damaged: Vec<ChunkId>,
+    /// How indexes can be mended.
+    index_fixes: Vec<claims::IndexFix>,
+    /// Whether a list chunk could not be read, so that counts of references are too low.
+    lists_missing: bool,
+}
+
+/// Whether to go on; false once it was cancelled.
+type GoOn = bool;
+
+impl<'a> Verifier<'a> {
+    async fn open(context: &'a VerifyContext, options: VerifyOptions) -> Result<Self> {
+        let mut collector = Collector::new(options);
+        let volume = log::volume_row(context, &mut collector).await?;
+        let key = context.catalog_keys.head();
+        let head = context.catalog.get_all(&key).await?;
+        let head = head
+            .map(|object| row::decode::<Head>(&key, &object.value))
+            .transpose();
+        collector.report.sequence = match head {
+            Ok(head) => head.map_or(0, |head| head.sequence),
+            Err(error) if error.kind() == ErrorKind::Corrupt => 0,
+            Err(error) => return Err(error),
+        };
+        let (found, damaged) = (HashMap::new(), Vec::new());
+        let index_fixes = Vec::new();
+        Ok(Self {
+            context,
+            volume,
+            collector,
+            found,
+            damaged,
+            index_fixes,
+            lists_missing: false,
+        })
+    }
+
+    async fn run(&mut self) -> Result<GoOn> {
+        self.collector.enter(Stage::Rows);
+        if !rows::verify(self).await? {
+            return Ok(false);
+        }
+        if self.collector.options.repair {
+            restore::entries(self).await?;
+            repair::indexes(self).await?;
+        }
+        self.collector.enter(Stage::Segments);
+        if !segments::verify(self).await? {
+            return Ok(false);
+        }
+        if self.collector.options.repair {
+            repair::copies(self).await?;
+        }
+        self.collector.enter(Stage::Counters);
+        if !counters::verify(self).await? {
+            return Ok(false);
+        }
+        self.collector.enter(Stage::Entries);
+        if self.collector.options.entries && !entries::verify(self).await? {
+            return Ok(false);
+        }
+        self.collector.enter(Stage::Log);
+        log::verify(self).await
+    }
+
+    fn note_damaged(&mut self, id: ChunkId) {
+        if self.damaged.len() < DAMAGED_MAX && !self.damaged.contains(&id) {
+            self.damaged.push(id);
+        }
+    }
+}
+
+/// Reads rows page by page.
+struct Pages {
+    list: Option<List>,
+}
+
+impl Pages {
+    /// All rows under a prefix, with their values.
+    fn new(prefix: String) -> Self {
+        Self {
+            list: Some(List::prefix(prefix).with_values().limit(PAGE_ROWS)),
+        }
+    }
+
+    /// All keys under a prefix, without values.
+    fn keys(prefix: String) -> Self {
+        Self {
+            list: Some(List::prefix(prefix)),
+        }
+    }
+
+    async fn next(&mut self, backend: &dyn Backend) -> Result<Option<Vec<Row>>> {
+        let Some(list) = self.list.take() else {
+            return Ok(None);
+        };
+        let page = backend.list(&list).await?;
+        if let Some(last) = page.rows.last().filter(|_| page.more) {
+            self.list = Some(list.after(last.key.as_str()));
+        }
+        Ok(Some(page.rows))
+    }
+}
+
+/// The error as something to report: only damage is.
+fn damage(error: Error) -> Result<String> {
+    match error.kind() {
+        ErrorKind::Corrupt => Ok(error.message().to_owned()),
+        _ => Err(error),
+    }
+}
+
+/// The error of a result, if it is damage.
+fn damage_of<T>(result: Result<T>) -> Result<std::result::Result<T, String>> {
+    match result {
+        Ok(value) => Ok(Ok(value)),
+        Err(error) => damage(error).map(Err),
+    }
+}
+
+fn unreadable(what: &str) -> Error {
+    Error::corrupt(Operation::Maintain, what.to_owned())
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,352 @@
+//! Mending: what can be made whole again from another copy, from the log, or by counting.
+//!
+//! Every change expects the head as it was when what it relies on was read, and writes the head
+//! anew: no commit can come in between, and every commit that was being planned is planned again.
+
+use std::collections::HashSet;
+
+use bytes::Bytes;
+use holdall_core::{BackendExt, Batch, ErrorKind, Expect, Key, Object, Result, Revision};
+
+use super::claims::IndexFix;
+use super::counters::Recount;
+use super::fetch::Fetcher;
+use super::segments::{place_of, read_directory};
+use super::{Problem, Verifier, damage_of};
+use crate::format::chunk::{ChunkId, ChunkRow, Place};
+use crate::format::entry::{Entry, Name};
+use crate::format::head::Head;
+use crate::format::history::HistoryRow;
+use crate::format::row;
+use crate::format::segment::{SegmentId, SegmentRow, SegmentState};
+
+/// The most steps of one batch.
+const STEPS_MAX: usize = 256;
+
+/// Rows of one moment, and what a change of them must expect.
+pub(super) struct Moment {
+    pub(super) head: Head,
+    pub(super) revision: Revision,
+    rows: Vec<Option<Object>>,
+}
+
+impl Moment {
+    /// Reads rows at one moment; nothing if the head itself is damaged.
+    pub(super) async fn read(verifier: &Verifier<'_>, keys: &[Key]) -> Result<Option<Self>> {
+        let head_key = verifier.context.catalog_keys.head();
+        let mut all = vec![head_key.clone()];
+        all.extend_from_slice(keys);
+        let mut rows = verifier.context.catalog.get_many(&all).await?;
+        let rest = rows.split_off(1);
+        let Some(object) = rows.pop().flatten() else {
+            return Ok(None);
+        };
+        let Ok(head) = row::decode(&head_key, &object.value) else {
+            return Ok(None);
+        };
+        Ok(Some(Self {
+            head,
+            revision: object.revision,
+            rows: rest,
+        }))
+    }
+
+    fn decode<T: serde::de::DeserializeOwned>(&self, at: usize, key: &Key) -> Option<T> {
+        row::decode(key, &self.rows.get(at)?.as_ref()?.value).ok()
+    }
+}
+
+/// Applies a change, unless a commit came in between; says whether it did, and the head's new
+/// revision.
+pub(super) async fn apply(
+    verifier: &Verifier<'_>,
+    mut batch: Batch,
+    head: &Head,
+    revision: &Revision,
+) -> Result<Option<Revision>> {
+    let key = verifier.context.catalog_keys.head();
+    batch.put(
+        key.clone(),
+        row::encode(&key, head),
+        Expect::Revision(revision.clone()),
+    );
+    match verifier.context.catalog.apply(batch).await {
+        Ok(revision) => Ok(Some(revision)),
+        Err(error) if error.kind() == ErrorKind::Conflict => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// Adds index rows that are missing, and removes those that point at nothing.
+pub(super) async fn indexes(verifier: &mut Verifier<'_>) -> Result<()> {
+    for fix in std::mem::take(&mut verifier.index_fixes) {
+        let (index, of) = match &fix {
+            IndexFix::Add { index, of } | IndexFix::Remove { index, of } => (index, of),
+        };
+        let keys = [of.clone(), index.clone()];
+        let Some(moment) = Moment::read(verifier, &keys).await? else {
+            return Ok(());
+        };
+        let value = |at: usize| {
+            moment
+                .rows
+                .get(at)
+                .and_then(Option::as_ref)
+                .map(|o| &o.value)
+        };
+        let wanted = value(0).is_some_and(|bytes| claims(verifier, of, bytes, index));
+        let mut batch = Batch::new();
+        let found_at = match fix {
+            IndexFix::Add { .. } if wanted => {
+                batch.put(index.clone(), row::encode(index, &()), Expect::Any);
+                of
+            }
+            IndexFix::Remove { .. } if !wanted => {
+                batch.delete(index.clone(), Expect::Any);
+                index
+            }
+            _ => continue,
+        };
+        if apply(verifier, batch, &moment.head, &moment.revision)
+            .await?
+            .is_some()
+        {
+            verifier.collector.repaired(Problem::Index, found_at);
+        }
+    }
+    Ok(())
+}
+
+/// Whether a row is to be found by this index row.
+fn claims(verifier: &Verifier<'_>, of: &Key, bytes: &Bytes, index: &Key) -> bool {
+    let keys = &verifier.context.catalog_keys;
+    if let Some(name) = keys.entry_name(of).and_then(|name| Name::parse(name).ok()) {
+        let Ok(entry) = Entry::decode(of, bytes) else {
+            return true;
+        };
+        let by_time = entry
+            .expires
+            .is_some_and(|time| keys.expiry(time, &name) == *index);
+        let indexed = &verifier.volume.policy.indexed;
+        let mut attributes = entry
+            .attributes
+            .iter()
+            .filter(|(a, _)| indexed.contains(*a));
+        return by_time
+            || attributes
+                .any(|(a, value)| keys.attribute(a, value, &name).as_ref() == Some(index));
+    }
+    if keys.history_parts(of).is_some() {
+        let Ok(history) = HistoryRow::decode(of, bytes) else {
+            return true;
+        };
+        let prefix = keys.retention(history.superseded, 0);
+        let prefix = prefix.as_str().trim_end_matches('0');
+        return index.as_str().starts_with(prefix);
+    }
+    let Some(id) = keys.chunk_id(of) else {
+        return true;
+    };
+    let Ok(chunk) = row::decode::<ChunkRow>(of, bytes) else {
+        return true;
+    };
+    chunk
+        .idle_since
+        .is_some_and(|since| keys.idle(since, &id) == *index)
+}
+
+/// Writes counted references and totals where the rows say others.
+pub(super) async fn counters(verifier: &mut Verifier<'_>, recount: &Recount) -> Result<()> {
+    let Some(mut revision) = recount.revision.clone() else {
+        return Ok(());
+    };
+    let keys = verifier.context.catalog_keys.clone();
+    let chunks = recount
+        .references
+        .iter()
+        .map(|(id, counted)| (keys.chunk(id), Some(*counted)));
+    let segments = recount.segments.keys().map(|id| (keys.segment(*id), None));
+    let all: Vec<(Key, Option<u64>)> = chunks.chain(segments).collect();
+    for some in all.chunks(STEPS_MAX / 4) {
+        let wanted: Vec<Key> = some.iter().map(|(key, _)| key.clone()).collect();
+        let rows = verifier.context.catalog.get_many(&wanted).await?;
+        let mut batch = Batch::new();
+        for ((key, counted), object) in some.iter().zip(rows) {
+            let Some(object) = object else { continue };
+            match counted {
+                Some(counted) => recounted_chunk(verifier, &mut batch, key, &object, *counted),
+                None => recounted_segment(verifier, &mut batch, key, &object, recount),
+            }
+        }
+        // The totals last: until then the head stays as it was.
+        let stored = Moment::read(verifier, &[]).await?;
+        let Some(stored) = stored.filter(|stored| stored.revision == revision) else {
+            return Ok(());
+        };
+        let Some(next) = apply(verifier, batch, &stored.head, &revision).await? else {
+            return Ok(());
+        };
+        revision = next;
+        wanted
+            .iter()
+            .for_each(|key| verifier.collector.repaired(Problem::Counter, key));
+    }
+    let done = apply(verifier, Batch::new(), &recount.head, &revision).await?;
+    if done.is_some() {
+        verifier.collector.repaired(Problem::Counter, &keys.head());
+    }
+    Ok(())
+}
+
+fn recounted_chunk(
+    verifier: &Verifier<'_>,
+    batch: &mut Batch,
+    key: &Key,
+    object: &Object,
+    counted: u64,
+) {
+    let keys = &verifier.context.catalog_keys;
+    let Some(id) = keys.chunk_id(key) else { return };
+    let Ok(chunk) = row::decode::<ChunkRow>(key, &object.value) else {
+        return;
+    };
+    let idle_since = (counted == 0).then(|| verifier.context.env.now());
+    if let Some(since) = chunk.idle_since.filter(|since| Some(*since) != idle_since) {
+        batch.delete(keys.idle(since, &id), Expect::Any);
+    }
+    if let Some(since) = idle_since {
+        let index = keys.idle(since, &id);
+        batch.put(index.clone(), row::encode(&index, &()), Expect::Any);
+    }
+    let chunk = ChunkRow {
+        references: counted,
+        idle_since,
+        ..chunk
+    };
+    batch.put(key.clone(), row::encode(key, &chunk), Expect::Any);
+}
+
+fn recounted_segment(
+    verifier: &Verifier<'_>,
+    batch: &mut Batch,
+    key: &Key,
+    object: &Object,
+    recount: &Recount,
+) {
+    let id = verifier.context.catalog_keys.segment_id(key);
+    let Some((chunks, live_bytes)) = id.and_then(|id| recount.segments.get(&id)).copied() else {
+        return;
+    };
+    let Ok(segment) = row::decode::<SegmentRow>(key, &object.value) else {
+        return;
+    };
+    let segment = SegmentRow {
+        chunks,
+        live_bytes,
+        ..segment
+    };
+    batch.put(key.clone(), row::encode(key, &segment), Expect::Any);
+}
+
+/// Looks for other copies of damaged chunks in other segments, and points their rows there.
+pub(super) async fn copies(verifier: &mut Verifier<'_>) -> Result<()> {
+    if verifier.damaged.is_empty() {
+        return Ok(());
+    }
+    let mut wanted: HashSet<ChunkId> = std::mem::take(&mut verifier.damaged).into_iter().collect();
+    let mut fetcher = Fetcher::default();
+    let segments: Vec<SegmentId> = verifier.found.keys().copied().collect();
+    for id in segments {
+        // A damaged directory was reported with its segment.
+        let Ok(directory) = damage_of(read_directory(verifier, id).await)? else {
+            continue;
+        };
+        for frame in directory.frames {
+            let raw: u64 = frame
+                .chunks
+                .iter()
+                .map(|(_, bytes)| u64::from(*bytes))
+                .sum();
+            let mut from = 0;
+            for (chunk, bytes) in frame.chunks {
+                let span = (u64::from(frame.at), u64::from(frame.bytes));
+                let place = place_of(id, span, from, bytes, raw as usize);
+                from = from.saturating_add(bytes);
+                if !wanted.contains(&chunk) {
+                    continue;
+                }
+                let secret = &verifier.volume.secret;
+                let context = verifier.context;
+                let read = fetcher
+                    .place(context, secret, &chunk, frame.level, place)
+                    .await;
+                if damage_of(read)?.is_ok() && switch(verifier, chunk, place).await? {
+                    wanted.remove(&chunk);
+                    let key = verifier.context.catalog_keys.chunk(&chunk);
+                    verifier.collector.repaired(Problem::LostChunk, &key);
+                }
+            }
+        }
+        if wanted.is_empty() {
+            break;
+        }
+    }
+    Ok(())
+}
+
+/// Points a chunk's row at another copy, and moves what is counted from segment to segment.
+async fn switch(verifier: &Verifier<'_>, id: ChunkId, to: Place) -> Result<bool> {
+    let keys = &verifier.context.catalog_keys;
+    let chunk_key = keys.chunk(&id);
+    let found = verifier.context.catalog.get_all(&chunk_key).await?;
+    let found = found.and_then(|o| row::decode::<ChunkRow>(&chunk_key, &o.value).ok());
+    let Some(from) = found.map(|chunk| chunk.place).filter(|from| *from != to) else {
+        return Ok(false);
+    };
+    let (old_key, new_key) = (keys.segment(from.segment), keys.segment(to.segment));
+    let all = [chunk_key.clone(), old_key.clone(), new_key.clone()];
+    let Some(moment) = Moment::read(verifier, &all).await? else {
+        return Ok(false);
+    };
+    let (chunk, new) = (moment.decode(0, &chunk_key), moment.decode(2, &new_key));
+    let (Some(chunk), Some(mut new)): (Option<ChunkRow>, Option<SegmentRow>) = (chunk, new) else {
+        return Ok(false);
+    };
+    let usable = matches!(new.state, SegmentState::Live | SegmentState::Dead { .. });
+    if chunk.place != from || !usable {
+        return Ok(false);
+    }
+    let mut head = moment.head.clone();
+    let live = |place: Place| {
+        if chunk.references > 0 {
+            u64::from(place.stored)
+        } else {
+            0
+        }
+    };
+    let mut batch = Batch::new();
+    let old: Option<SegmentRow> = moment.decode(1, &old_key);
+    if from.segment == to.segment {
+        new.live_bytes = (new.live_bytes + live(to)).saturating_sub(live(from));
+    } else {
+        new.live_bytes += live(to);
+        new.chunks += 1;
+        if let Some(mut old) = old {
+            old.live_bytes = old.live_bytes.saturating_sub(live(from));
+            old.chunks = old.chunks.saturating_sub(1);
+            batch.put(old_key.clone(), row::encode(&old_key, &old), Expect::Any);
+        }
+    }
+    new.state = SegmentState::Live;
+    head.live_bytes = (head.live_bytes + live(to)).saturating_sub(live(from));
+    batch.put(new_key.clone(), row::encode(&new_key, &new), Expect::Any);
+    let chunk = ChunkRow { place: to, ..chunk };
+    batch.put(
+        chunk_key.clone(),
+        row::encode(&chunk_key, &chunk),
+        Expect::Any,
+    );
+    Ok(apply(verifier, batch, &head, &moment.revision)
+        .await?
+        .is_some())
+}

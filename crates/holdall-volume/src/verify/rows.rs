@@ -1,0 +1,368 @@
+//! Every row of the catalog: does it decode, and do rows and indexes agree, both ways?
+
+use bytes::Bytes;
+use holdall_core::{BackendExt, Key, Result, Row, Timestamp};
+
+use super::claims::{self, Claim, What};
+use super::{GoOn, Pages, Problem, Severity, Verifier, damage_of};
+use crate::format::chunk::ChunkRow;
+use crate::format::entry::{Entry, Name, Version};
+use crate::format::head::{Head, Sealed, WriterRow};
+use crate::format::history::{HistoryRow, SnapshotRow};
+use crate::format::log;
+use crate::format::policy::VolumeRow;
+use crate::format::row;
+use crate::format::segment::SegmentRow;
+use crate::format::upload::{PartRow, UploadRow};
+
+pub(super) const REBUILD: &str =
+    "run `holdall verify --repair`; if that does not mend it, `holdall rebuild`";
+pub(super) const REINDEX: &str = "run `holdall verify --repair`";
+
+/// What is carried from row to row.
+struct Scan {
+    claims: Vec<Claim>,
+    /// The last commit of the log row before.
+    log_last: Version,
+    /// How far the log on the data backend reaches.
+    sealed: Version,
+    /// Sums over history and over its index, which are equal if both name the same versions.
+    history_sum: u128,
+    retention_sum: u128,
+}
+
+/// Reads all rows.
+pub(super) async fn verify(verifier: &mut Verifier<'_>) -> Result<GoOn> {
+    let context = verifier.context;
+    let head = retention_head(verifier).await?;
+    let sealed_key = context.catalog_keys.sealed();
+    let sealed = context.catalog.get_all(&sealed_key).await?;
+    let sealed = sealed.and_then(|object| row::decode::<Sealed>(&sealed_key, &object.value).ok());
+    let mut scan = Scan {
+        claims: Vec::new(),
+        log_last: 0,
+        sealed: sealed.unwrap_or_default().upto,
+        history_sum: 0,
+        retention_sum: 0,
+    };
+    let mut pages = Pages::new(context.catalog_keys.root().to_owned());
+    while let Some(rows) = pages.next(context.catalog.as_ref()).await? {
+        for row in rows {
+            verifier.collector.counts().rows += 1;
+            one(verifier, &mut scan, row)?;
+        }
+        claims::check(verifier, std::mem::take(&mut scan.claims)).await?;
+        if verifier.collector.progress() {
+            return Ok(false);
+        }
+    }
+    finish(verifier, &scan, head).await?;
+    Ok(true)
+}
+
+async fn retention_head(verifier: &Verifier<'_>) -> Result<Option<holdall_core::Revision>> {
+    let key = verifier.context.catalog_keys.head();
+    Ok(verifier
+        .context
+        .catalog
+        .get_all(&key)
+        .await?
+        .map(|object| object.revision))
+}
+
+/// What can only be said when all rows were read, and only if no commit came in between.
+async fn finish(
+    verifier: &mut Verifier<'_>,
+    scan: &Scan,
+    head: Option<holdall_core::Revision>,
+) -> Result<()> {
+    let keys = &verifier.context.catalog_keys;
+    if retention_head(verifier).await? != head {
+        return Ok(());
+    }
+    let key = keys.head();
+    let head = verifier.context.catalog.get_all(&key).await?;
+    let head = head.and_then(|object| row::decode::<Head>(&key, &object.value).ok());
+    let sequence = head.map_or(0, |head| head.sequence);
+    if sequence != scan.log_last.max(scan.sealed) {
+        let message = format!(
+            "the newest commit is {sequence}, but the commit log ends at {}",
+            scan.log_last
+        );
+        verifier
+            .collector
+            .error(Problem::MissingRow, &key, message, REBUILD);
+    }
+    if scan.history_sum != scan.retention_sum {
+        let message = "history and the index of its retention do not name the same versions";
+        let first = keys.retention(0, 0);
+        let severity = Severity::Warning;
+        verifier
+            .collector
+            .find(Problem::Index, severity, &first, message, REBUILD);
+    }
+    Ok(())
+}
+
+/// One row by itself, and what it says of others.
+fn one(verifier: &mut Verifier<'_>, scan: &mut Scan, found: Row) -> Result<()> {
+    let key = found.key;
+    let Some(object) = found.object else {
+        let message = "the catalog listed the row without its value";
+        verifier
+            .collector
+            .error(Problem::DamagedRow, &key, message, REBUILD);
+        return Ok(());
+    };
+    let decoded = decode(verifier, scan, &key, &object.value);
+    match damage_of(decoded)? {
+        Ok(true) => {}
+        Ok(false) => {
+            let message = "no row of a volume has this key";
+            let advice = "find out who wrote it, and delete it";
+            verifier.collector.find(
+                Problem::ForeignRow,
+                Severity::Warning,
+                &key,
+                message,
+                advice,
+            );
+        }
+        Err(message) => verifier
+            .collector
+            .error(Problem::DamagedRow, &key, message, REBUILD),
+    }
+    Ok(())
+}
+
+/// Decodes a row by its class; false if there is no such row.
+fn decode(verifier: &mut Verifier<'_>, scan: &mut Scan, key: &Key, bytes: &Bytes) -> Result<bool> {
+    let keys = verifier.context.catalog_keys.clone();
+    let rest = key.as_str().strip_prefix(keys.root()).unwrap_or_default();
+    let Some((class, rest)) = rest.split_once('/') else {
+        return Ok(false);
+    };
+    let name = |text: &str| Name::parse(text).ok();
+    match class {
+        "m" => return singles(key, rest, bytes),
+        "e" => {
+            let Some(name) = name(rest) else {
+                return Ok(false);
+            };
+            let entry = Entry::decode(key, bytes)?;
+            entry_claims(verifier, scan, key, bytes, &name, &entry);
+        }
+        "h" => {
+            let Some((_, version)) = keys.history_parts(key) else {
+                return Ok(false);
+            };
+            let history = HistoryRow::decode(key, bytes)?;
+            if history.entry.version != version || history.superseded <= version {
+                return Err(super::unreadable(
+                    "a superseded version is not that of its key",
+                ));
+            }
+            let name = rest.rsplit_once('\0').map_or("", |(name, _)| name);
+            scan.history_sum =
+                scan.history_sum
+                    .wrapping_add(sum(name, version, history.superseded));
+        }
+        "c" => {
+            let Some(id) = keys.chunk_id(key) else {
+                return Ok(false);
+            };
+            let chunk: ChunkRow = row::decode(key, bytes)?;
+            verifier.collector.counts().chunks += 1;
+            if (chunk.references == 0) != chunk.idle_since.is_some() {
+                return Err(super::unreadable(
+                    "a chunk's idle time contradicts its references",
+                ));
+            }
+            if let Some(since) = chunk.idle_since {
+                scan.claim(key, bytes, keys.idle(since, &id), What::Indexed);
+            }
+        }
+        "s" => {
+            let known = keys.segment_id(key).is_some();
+            return row::decode::<SegmentRow>(key, bytes).map(|_| known);
+        }
+        "w" => {
+            let known = keys.writer_epoch(key).is_some();
+            return row::decode::<WriterRow>(key, bytes).map(|_| known);
+        }
+        "p" => return row::decode::<SnapshotRow>(key, bytes).map(|_| name(rest).is_some()),
+        "u" => return row::decode::<UploadRow>(key, bytes).map(|_| true),
+        "q" => {
+            PartRow::decode(key, bytes)?;
+            let Some((upload, _)) = rest.rsplit_once('/') else {
+                return Ok(false);
+            };
+            scan.claim(key, bytes, keys.upload(upload), What::Upload);
+        }
+        "l" | "v" => return log_row(verifier, scan, key, class, bytes),
+        _ => return index(verifier, scan, key, class, rest, bytes),
+    }
+    Ok(true)
+}
+
+fn singles(key: &Key, rest: &str, bytes: &Bytes) -> Result<bool> {
+    match rest {
+        "volume" => row::decode::<VolumeRow>(key, bytes).map(|_| true),
+        "head" => row::decode::<Head>(key, bytes).map(|_| true),
+        "sealed" => row::decode::<Sealed>(key, bytes).map(|_| true),
+        _ => Ok(false),
+    }
+}
+
+fn entry_claims(
+    verifier: &Verifier<'_>,
+    scan: &mut Scan,
+    key: &Key,
+    bytes: &Bytes,
+    name: &Name,
+    entry: &Entry,
+) {
+    let keys = &verifier.context.catalog_keys;
+    if let Some(expires) = entry.expires {
+        scan.claim(key, bytes, keys.expiry(expires, name), What::Indexed);
+    }
+    let indexed = &verifier.volume.policy.indexed;
+    for (attribute, value) in entry
+        .attributes
+        .iter()
+        .filter(|(a, _)| indexed.contains(*a))
+    {
+        if let Some(target) = keys.attribute(attribute, value, name) {
+            scan.claim(key, bytes, target, What::Indexed);
+        }
+    }
+}
+
+/// A row of the commit log, or of its inline bytes.
+fn log_row(
+    verifier: &mut Verifier<'_>,
+    scan: &mut Scan,
+    key: &Key,
+    class: &str,
+    bytes: &Bytes,
+) -> Result<bool> {
+    let keys = &verifier.context.catalog_keys;
+    let Some(last) = keys.log_sequence(key) else {
+        return Ok(false);
+    };
+    if class == "v" {
+        row::check(key, bytes)?;
+        scan.claim(key, bytes, keys.log(last), What::CommitsOf);
+        return Ok(true);
+    }
+    let before = std::mem::replace(&mut scan.log_last, last);
+    let commits = log::decode_commits(key, bytes)?;
+    let first = commits.first().map_or(0, |commit| commit.sequence);
+    let in_order = commits
+        .windows(2)
+        .all(|two| two[0].sequence + 1 == two[1].sequence);
+    if !in_order || commits.last().is_none_or(|commit| commit.sequence != last) {
+        return Err(super::unreadable(
+            "a log row has not the commits of its key",
+        ));
+    }
+    // Pruning takes away the front, so only what follows a row must follow without a gap.
+    if before > 0 && before + 1 != first || before == 0 && first > scan.sealed + 1 {
+        let start = if before > 0 {
+            before + 1
+        } else {
+            scan.sealed + 1
+        };
+        let message = format!("commits from {start} up to but without {first} are missing");
+        verifier
+            .collector
+            .error(Problem::MissingRow, key, message, REBUILD);
+    }
+    if last > scan.sealed {
+        scan.claim(key, bytes, keys.unsealed(last), What::InlineOf);
+    }
+    Ok(true)
+}
+
+/// A row of an index.
+fn index(
+    verifier: &Verifier<'_>,
+    scan: &mut Scan,
+    key: &Key,
+    class: &str,
+    rest: &str,
+    bytes: &Bytes,
+) -> Result<bool> {
+    let keys = &verifier.context.catalog_keys;
+    let time = |hex: &str| {
+        u64::from_str_radix(hex, 16)
+            .ok()
+            .map(Timestamp::from_micros)
+    };
+    let target = match class {
+        "r" => {
+            let (name, version): (Name, Version) = row::decode(key, bytes)?;
+            let superseded = rest.split_once('/').and_then(|(hex, _)| time(hex));
+            superseded.map(|superseded| {
+                let superseded = superseded.as_micros();
+                scan.retention_sum =
+                    scan.retention_sum
+                        .wrapping_add(sum(name.as_str(), version, superseded));
+                (keys.history(&name, version), What::Superseded(superseded))
+            })
+        }
+        "i" => rest.split_once('/').and_then(|(since, _)| {
+            Some((
+                keys.chunk(&keys.chunk_id(key)?),
+                What::IdleSince(time(since)?),
+            ))
+        }),
+        "x" => rest.split_once('/').and_then(|(expires, name)| {
+            Some((
+                keys.entry(&Name::parse(name).ok()?),
+                What::Expires(time(expires)?),
+            ))
+        }),
+        "a" => {
+            let mut parts = rest.splitn(3, '\0').map(str::to_owned);
+            let parts = (parts.next(), parts.next(), parts.next());
+            let (Some(attribute), Some(value), Some(name)) = parts else {
+                return Ok(false);
+            };
+            let indexed = verifier.volume.policy.indexed.contains(&attribute);
+            let name = Name::parse(name).ok().filter(|_| indexed);
+            name.map(|name| (keys.entry(&name), What::Attribute(attribute, value)))
+        }
+        _ => None,
+    };
+    row::check(key, bytes)?;
+    let Some((target, what)) = target else {
+        return Ok(false);
+    };
+    scan.claim(key, bytes, target, what);
+    Ok(true)
+}
+
+/// A number for a version that was superseded, such that sums of them are equal only if the
+/// versions are.
+fn sum(name: &str, version: Version, superseded: Version) -> u128 {
+    let mut hasher = blake3::Hasher::new();
+    hasher
+        .update(&version.to_le_bytes())
+        .update(&superseded.to_le_bytes());
+    hasher.update(name.as_bytes());
+    let mut number = [0; 16];
+    number.copy_from_slice(&hasher.finalize().as_bytes()[..16]);
+    u128::from_le_bytes(number)
+}
+
+impl Scan {
+    fn claim(&mut self, source: &Key, seen: &Bytes, target: Key, what: What) {
+        self.claims.push(Claim {
+            source: source.clone(),
+            target,
+            what,
+            seen: seen.clone(),
+        });
+    }
+}
