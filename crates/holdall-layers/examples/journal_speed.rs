@@ -42,16 +42,11 @@ fn main() {
         .enable_all()
         .build()
         .unwrap();
-    for round in 0..1 {
-        println!(
-            "round {round}, {engine}, 1 KiB values, random keys of 32 bytes, {seconds} s each"
-        );
-        let (one, many) = (bare_log(folder, 1, SHORT), bare_log(folder, 64, SHORT));
-        println!(
-            "  bare log           1 writer  {one:>9.0} puts/s    64 writers {many:>9.0} puts/s"
-        );
-        runtime.block_on(journal(folder, engine, time, one, many));
-    }
+    println!("{engine}, values of 1 KiB, random keys of 32 bytes, {seconds} s of 64 writers");
+    let (one, many) = (bare_log(folder, 1, SHORT), bare_log(folder, 64, SHORT));
+    println!("  bare log           1 writer  {one:>9.0} puts/s    64 writers {many:>9.0} puts/s");
+    runtime.block_on(alone(folder, engine));
+    runtime.block_on(journal(folder, engine, time, one, many));
 }
 
 /// 64 threads hand their records to one that writes and syncs all that wait.
@@ -117,28 +112,53 @@ fn commit_all(file: &File, receiver: &mpsc::Receiver<(Vec<u8>, thread::Thread, A
     }
 }
 
-async fn open(folder: &Path, engine: &str, memory: &Arc<Memory>) -> Arc<Journaled> {
-    let env = holdall_runtime::env();
-    let inner: Arc<dyn Backend> = match engine {
+async fn engine(folder: &Path, engine: &str, memory: &Arc<Memory>) -> Arc<dyn Backend> {
+    match engine {
         "memory" => Arc::<Memory>::clone(memory),
         "lmdb" => {
-            let config = holdall_lmdb::Config::new(folder.join("engine"));
-            Arc::new(holdall_lmdb::Lmdb::open(config, &env).await.unwrap())
+            let config = holdall_lmdb::Config::new(folder);
+            Arc::new(
+                holdall_lmdb::Lmdb::open(config, &holdall_runtime::env())
+                    .await
+                    .unwrap(),
+            )
         }
         other => unreachable!("there is no engine {other}"),
-    };
+    }
+}
+
+async fn open(folder: &Path, name: &str, memory: &Arc<Memory>) -> Arc<Journaled> {
+    let inner = engine(&folder.join("engine"), name, memory).await;
     let mut settings = JournalSettings::default();
     if let Some(mebibytes) = std::env::args().nth(4) {
         settings.overlay_bytes = mebibytes.parse::<usize>().unwrap() << 20;
         settings.journal_bytes =
-            (settings.overlay_bytes as u64 * 4 / 3).next_multiple_of(BLOCK as u64);
+            settings.overlay_bytes as u64 * 4 / 3 / BLOCK as u64 * BLOCK as u64;
     }
     if let Some(mebibytes) = std::env::args().nth(5) {
         settings.flush_bytes = mebibytes.parse::<usize>().unwrap() << 20;
     }
+    let env = holdall_runtime::env();
     Journaled::open(inner, &folder.join("journal"), settings, &env)
         .await
         .unwrap()
+}
+
+/// The engine without a journal in front of it.
+async fn alone(folder: &Path, name: &str) {
+    let path = folder.join("alone");
+    let backend = engine(&path, name, &Arc::new(Memory::new())).await;
+    let rows = Arc::new(AtomicU64::new(0));
+    let many = puts(&backend, &rows, 64, SHORT).await;
+    let one = puts(&backend, &rows, 1, SHORT).await;
+    println!("  engine alone       1 writer  {one:>9.0} puts/s    64 writers {many:>9.0} puts/s");
+    let count = rows.load(Ordering::Relaxed);
+    for readers in [1, 2] {
+        let rate = gets(&backend, count, readers, SHORT).await;
+        println!("  engine alone, gets of {count} rows,    {readers} readers {rate:>9.0} /s");
+    }
+    drop(backend);
+    drop(fs::remove_dir_all(path));
 }
 
 async fn journal(folder: &Path, engine: &str, time: Duration, bare_one: f64, bare_many: f64) {
@@ -149,8 +169,9 @@ async fn journal(folder: &Path, engine: &str, time: Duration, bare_one: f64, bar
     let journal = open(folder, engine, &memory).await;
     println!("  open, new                    {:>9.1} ms", millis(started));
     let rows = Arc::new(AtomicU64::new(0));
-    let many = puts(&journal, &rows, 64, time).await;
-    let one = puts(&journal, &rows, 1, SHORT).await;
+    let backend: Arc<dyn Backend> = Arc::<Journaled>::clone(&journal);
+    let many = puts(&backend, &rows, 64, time).await;
+    let one = puts(&backend, &rows, 1, SHORT).await;
     println!(
         "  journal            1 writer  {one:>9.0} puts/s    64 writers {many:>9.0} puts/s    \
          ratios {:.2} {:.2}",
@@ -160,18 +181,19 @@ async fn journal(folder: &Path, engine: &str, time: Duration, bare_one: f64, bar
     println!("  {}", journal.health().await.unwrap().notes.join("; "));
     let count = rows.load(Ordering::Relaxed);
     for readers in [1, 2] {
-        let rate = gets(&journal, count, readers, SHORT).await;
+        let rate = gets(&backend, count, readers, SHORT).await;
         println!("  gets of {count} rows, overlay in use, {readers} readers {rate:>9.0} /s");
     }
-    drop(journal);
+    drop((journal, backend));
     let started = Instant::now();
     let journal = open(folder, engine, &memory).await;
     println!("  reopen with rows to replay   {:>9.1} ms", millis(started));
     let started = Instant::now();
     journal.flush().await.unwrap();
+    let backend: Arc<dyn Backend> = Arc::<Journaled>::clone(&journal);
     println!("  flush                        {:>9.1} ms", millis(started));
     for readers in [1, 2] {
-        let rate = gets(&journal, count, readers, SHORT).await;
+        let rate = gets(&backend, count, readers, SHORT).await;
         println!("  gets of {count} rows, overlay empty,  {readers} readers {rate:>9.0} /s");
     }
     let started = Instant::now();
@@ -186,7 +208,7 @@ async fn journal(folder: &Path, engine: &str, time: Duration, bare_one: f64, bar
     }
     let rate = listed as f64 / started.elapsed().as_secs_f64();
     println!("  listing {listed} rows in pages of 1,000 {rate:>9.0} rows/s");
-    drop(journal);
+    drop((journal, backend));
     let started = Instant::now();
     drop(open(folder, engine, &memory).await);
     println!(
@@ -206,7 +228,7 @@ fn name(number: u64) -> Key {
 }
 
 async fn puts(
-    journal: &Arc<Journaled>,
+    backend: &Arc<dyn Backend>,
     rows: &Arc<AtomicU64>,
     writers: u64,
     time: Duration,
@@ -214,12 +236,12 @@ async fn puts(
     let before = rows.load(Ordering::Relaxed);
     let started = Instant::now();
     let tasks = (0..writers).map(|_| {
-        let (journal, rows) = (Arc::clone(journal), Arc::clone(rows));
+        let (backend, rows) = (Arc::clone(backend), Arc::clone(rows));
         tokio::spawn(async move {
             while started.elapsed() < time {
                 let key = name(rows.fetch_add(1, Ordering::Relaxed));
                 let value = Bytes::from(vec![7; VALUE_BYTES]);
-                journal.put(&key, value, Expect::Any).await.unwrap();
+                backend.put(&key, value, Expect::Any).await.unwrap();
             }
         })
     });
@@ -229,10 +251,10 @@ async fn puts(
     (rows.load(Ordering::Relaxed) - before) as f64 / started.elapsed().as_secs_f64()
 }
 
-async fn gets(journal: &Arc<Journaled>, rows: u64, readers: u64, time: Duration) -> f64 {
+async fn gets(backend: &Arc<dyn Backend>, rows: u64, readers: u64, time: Duration) -> f64 {
     let started = Instant::now();
     let tasks = (0..readers).map(|reader| {
-        let journal = Arc::clone(journal);
+        let backend = Arc::clone(backend);
         tokio::spawn(async move {
             let (mut done, mut at) = (0_u64, reader * 977);
             while done % 64 != 0 || started.elapsed() < time {
@@ -240,7 +262,7 @@ async fn gets(journal: &Arc<Journaled>, rows: u64, readers: u64, time: Duration)
                     .wrapping_mul(6_364_136_223_846_793_005)
                     .wrapping_add(1_442_695_040_888_963_407);
                 assert!(
-                    journal
+                    backend
                         .get_all(&name((at >> 20) % rows))
                         .await
                         .unwrap()
