@@ -8,6 +8,7 @@ use super::chunk::Digest;
 use super::entry::Version;
 use super::frame::{self, FrameKind, FramePlace};
 use super::keys::{CatalogKeys, VolumeId};
+use super::log::PART_RAW_BYTES_MAX;
 use super::policy::Compression;
 use super::row;
 
@@ -150,7 +151,7 @@ fn encode(place: FramePlace, body: &impl Serialize, compression: Compression) ->
 }
 
 fn decode<T: serde::de::DeserializeOwned>(place: FramePlace, bytes: &Bytes) -> Result<T> {
-    let frame = frame::decode_whole(place, bytes)?;
+    let frame = frame::decode_whole(place, bytes, PART_RAW_BYTES_MAX)?;
     let (body, rest) = postcard::take_from_bytes(&frame.raw)
         .map_err(|e| corrupt("cannot be decoded").with_source(e))?;
     if rest.is_empty() {

@@ -150,13 +150,18 @@ pub fn decode(place: FramePlace, bytes: &Bytes) -> Result<Frame> {
     header.decode(bytes)
 }
 
-/// Decodes the frame that is all of `bytes`, which must belong to `place`.
+/// Decodes the frame that is all of `bytes`, which must belong to `place`, if it decodes to at
+/// most so many bytes.
 ///
 /// # Errors
-/// As [`decode`]; `Corrupt` too if anything stands behind the frame.
-pub fn decode_whole(place: FramePlace, bytes: &Bytes) -> Result<Frame> {
-    if Header::parse(bytes)?.frame_bytes() != bytes.len() {
+/// As [`decode`]; `Corrupt` too if anything stands behind the frame, or it is longer.
+pub fn decode_whole(place: FramePlace, bytes: &Bytes, raw_bytes_max: usize) -> Result<Frame> {
+    let header = Header::parse(bytes)?;
+    if header.frame_bytes() != bytes.len() {
         return Err(corrupt("is not as long as its object"));
+    }
+    if header.raw_bytes > raw_bytes_max {
+        return Err(corrupt("has impossible lengths"));
     }
     decode(place, bytes)
 }
@@ -393,10 +398,23 @@ mod tests {
         let (raw, bytes) = sample(Compression::Lz4);
         let mut moved = bytes.to_vec();
         let owner = (7, 8);
-        let other = FramePlace { owner, position: 1234, kind: FrameKind::Log, ..place() };
+        let other = FramePlace {
+            owner,
+            position: 1234,
+            kind: FrameKind::Log,
+            ..place()
+        };
         rebind(&mut moved, other);
         let mut expected = Vec::new();
-        encode(other, 0, &[1000, 2000], &raw, Compression::Lz4, &mut expected).unwrap();
+        encode(
+            other,
+            0,
+            &[1000, 2000],
+            &raw,
+            Compression::Lz4,
+            &mut expected,
+        )
+        .unwrap();
         assert_eq!(moved, expected);
     }
 

@@ -154,6 +154,10 @@ pub struct LogPart {
     pub inline: Bytes,
 }
 
+/// The most bytes that a part of log or checkpoint may decode to: what [sealing](crate::seal) writes at
+/// the most, and a bound on the memory that a hostile part could take.
+pub const PART_RAW_BYTES_MAX: usize = 9 << 20;
+
 impl LogPart {
     /// Where the frame of a part belongs.
     pub fn place(volume: VolumeId, run: (Version, Version), part: u32) -> FramePlace {
@@ -217,7 +221,7 @@ impl LogPart {
             )
         };
         let place = Self::place(volume, run, part);
-        let frame = frame::decode_whole(place, bytes)?;
+        let frame = frame::decode_whole(place, bytes, PART_RAW_BYTES_MAX)?;
         let (mut decoded, rest): (Self, _) = postcard::take_from_bytes(&frame.raw)
             .map_err(|e| corrupt("cannot be decoded").with_source(e))?;
         let named = (decoded.first, decoded.last, decoded.part) == (run.0, run.1, part);

@@ -11,6 +11,9 @@ use super::chunk::ChunkSecret;
 use super::frame::{self, FrameKind, FramePlace};
 use super::keys::VolumeId;
 
+/// The most bytes that a volume's object may decode to.
+const OBJECT_RAW_BYTES_MAX: usize = 1 << 20;
+
 /// How chunks are compressed. Frames carry their own, so it may be changed at any time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -80,7 +83,7 @@ impl Policy {
         if !(64 << 10..=256 << 20).contains(&self.segment_bytes) {
             return invalid("segment_bytes must be from 64 KiB to 256 MiB");
         }
-        if self.grace < self.lease * 2 {
+        if self.grace < self.lease.saturating_mul(2) {
             return invalid("grace must be at least twice the lease");
         }
         if self
@@ -133,7 +136,7 @@ impl VolumeRow {
     /// `Corrupt` if it is not the object of this volume; `Unsupported` if a newer program wrote
     /// it.
     pub fn decode_object(volume: VolumeId, bytes: &Bytes) -> Result<Self> {
-        let frame = frame::decode_whole(Self::place(volume), bytes)?;
+        let frame = frame::decode_whole(Self::place(volume), bytes, OBJECT_RAW_BYTES_MAX)?;
         postcard::from_bytes(&frame.raw).map_err(|e| {
             let message = "a volume's identity cannot be decoded; restore it from another copy";
             Error::corrupt(Operation::Decode, message).with_source(e)

@@ -35,7 +35,10 @@ impl SegmentId {
             let exact = hex.len() == 16 && hex.bytes().all(|b| b"0123456789abcdef".contains(&b));
             exact.then(|| u64::from_str_radix(hex, 16).ok()).flatten()
         };
-        Some(Self { epoch: number(epoch)?, counter: number(counter)? })
+        Some(Self {
+            epoch: number(epoch)?,
+            counter: number(counter)?,
+        })
     }
 }
 
@@ -63,6 +66,9 @@ pub enum SegmentState {
     },
     /// Its copies are being deleted; nothing may use it any more.
     Deleting,
+    /// Its copies are gone. The row stays until its writer's epoch has ended, so that a commit
+    /// that comes very late cannot name what is no longer there.
+    Deleted,
 }
 
 /// Whether a copy of a segment can be relied on.

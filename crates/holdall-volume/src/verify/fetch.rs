@@ -92,7 +92,8 @@ impl Fetcher {
         };
         self.bytes += object.value.len() as u64;
         let place = chunk_frame(context, place.segment, place.frame_at);
-        frame::decode_whole(place, &object.value).map_err(|e| e.with_key(&key))
+        frame::decode_whole(place, &object.value, frame::RAW_BYTES_MAX)
+            .map_err(|e| e.with_key(&key))
     }
 }
 

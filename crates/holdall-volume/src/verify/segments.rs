@@ -137,7 +137,7 @@ impl<'v, 'a> Walk<'v, 'a> {
             ..chunk_frame(self.verifier.context, self.id, at)
         };
         let bytes = self.read(u64::from(at), u64::from(bytes)).await?;
-        let frame = frame::decode_whole(place, &bytes)?;
+        let frame = frame::decode_whole(place, &bytes, frame::RAW_BYTES_MAX)?;
         let directory = postcard::from_bytes(&frame.raw)
             .map_err(|e| unreadable("a segment's directory cannot be decoded").with_source(e))?;
         Ok((at, directory))
