@@ -1,8 +1,10 @@
 //! How fast the journal is, beside a bare log with group commit on the same disk in the same run.
 //!
-//! `cargo run --release -p holdall-layers --example journal_speed -- <folder> [seconds] [engine]
-//! [overlay MiB] [flush MiB]` prints one line a measure; the engine is `memory` or `lmdb`. The note that uses its figures is
-//! `docs/decisions/0005-embedded-engine.md`.
+//! ```text
+//! cargo run --release -p holdall-layers --example journal_speed -- <folder> \
+//!     [seconds] [memory or lmdb] [overlay MiB] [flush MiB]
+//! ```
+//! prints one line a measure. `docs/decisions/0005-embedded-engine.md` uses its figures.
 #![allow(
     clippy::unwrap_used,
     clippy::print_stdout,

@@ -41,6 +41,8 @@ mod stack;
 mod turnstile;
 
 pub use histogram::Latency;
+#[doc(hidden)]
+pub use journaled::fuzz_journal;
 pub use journaled::{Disk, JournalSettings, Journaled, MARKER_KEY, RealDisk};
 pub use limited::{Limited, Limits};
 pub use metered::{Call, CallMetrics, Metered, Metrics};

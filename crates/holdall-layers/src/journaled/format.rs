@@ -356,6 +356,28 @@ impl Marker {
     }
 }
 
+/// Puts any bytes through the decoders, with right checksums too, as the fuzz target does.
+pub(crate) fn decode_anything(bytes: &[u8]) {
+    drop((decode(bytes), Marker::decode(bytes)));
+    if bytes.len() < MARKER_BYTES.max(HEADER_BYTES) {
+        return;
+    }
+    let mut forged = bytes.to_vec();
+    let payload_bytes = (bytes.len() - HEADER_BYTES) as u32;
+    forged[..4].copy_from_slice(&RECORD_MAGIC);
+    forged[32..36].copy_from_slice(&payload_bytes.to_le_bytes());
+    let sum = crc32c::crc32c(&forged[SUM_END..]);
+    forged[4..8].copy_from_slice(&sum.to_le_bytes());
+    if let Ok(record) = decode(&forged) {
+        for stored in record.rows.into_iter().filter_map(|row| row.stored) {
+            assert!(
+                split_stored(&forged[stored]).is_some(),
+                "a row lies outside its record"
+            );
+        }
+    }
+}
+
 fn corrupt(message: &str) -> Error {
     Error::corrupt(Operation::Decode, message)
 }
@@ -487,6 +509,17 @@ mod tests {
                     assert!(stored.end <= forged.len() && stored.len() >= REVISION_BYTES);
                 }
             }
+        }
+    }
+
+    #[test]
+    fn no_bytes_make_the_decoders_fall_over() {
+        let sealed = sample();
+        for cut in 0..sealed.used {
+            decode_anything(&sealed.bytes[..cut]);
+            let mut damaged = sealed.bytes[..sealed.used].to_vec();
+            damaged[cut] = damaged[cut].wrapping_add(101);
+            decode_anything(&damaged);
         }
     }
 

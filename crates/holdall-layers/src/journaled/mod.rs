@@ -54,6 +54,11 @@ use holdall_core::{
     Operation, Page, Profile, Result, Revision, async_trait,
 };
 
+#[doc(hidden)]
+pub fn fuzz_journal(bytes: &[u8]) {
+    format::decode_anything(bytes);
+}
+
 pub use disk::{Disk, RealDisk};
 pub use settings::JournalSettings;
 
