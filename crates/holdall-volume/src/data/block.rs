@@ -1,7 +1,8 @@
 //! What happens to a block of chunks before it is packed: each is hashed and looked up, and what
 //! is new is compressed into frames.
 
-use std::collections::{HashMap, HashSet};
+use std::cell::RefCell;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -58,7 +59,7 @@ pub(crate) enum Body {
     /// Stored as they are.
     Plain(Bytes),
     /// A frame encoded for position 0.
-    Frame(Vec<u8>),
+    Frame(Box<[u8]>),
 }
 
 impl EncodedFrame {
@@ -77,7 +78,7 @@ pub(crate) struct Processed {
     /// The chunks, in order.
     pub chunks: Vec<Hashed>,
     /// Where those are that need not be stored; nothing for those in the catalog.
-    pub known: HashMap<ChunkId, Option<Placed>>,
+    pub known: BTreeMap<ChunkId, Option<Placed>>,
     /// The new ones.
     pub frames: Vec<EncodedFrame>,
     /// Holds memory until the frames are packed.
@@ -111,7 +112,7 @@ pub(crate) async fn process(
     })
     .await?;
     let known = if order.copy {
-        HashMap::new()
+        BTreeMap::new()
     } else {
         look_up(&packer, &hashed).await?
     };
@@ -140,7 +141,7 @@ pub(crate) async fn process(
 
 /// Finds the chunks that need not be stored again. A row that nothing has named for long does not
 /// count: it may be collected before the put is committed.
-async fn look_up(packer: &Packer, chunks: &[Hashed]) -> Result<HashMap<ChunkId, Option<Placed>>> {
+async fn look_up(packer: &Packer, chunks: &[Hashed]) -> Result<BTreeMap<ChunkId, Option<Placed>>> {
     let context = packer.context();
     let mut ids: Vec<ChunkId> = chunks.iter().map(|chunk| chunk.id).collect();
     ids.sort_unstable();
@@ -148,7 +149,7 @@ async fn look_up(packer: &Packer, chunks: &[Hashed]) -> Result<HashMap<ChunkId, 
     let keys: Vec<_> = ids.iter().map(|id| context.keys.chunk(id)).collect();
     let rows = context.catalog.get_many(&keys).await?;
     let now = context.env.now();
-    let mut known = HashMap::new();
+    let mut known = BTreeMap::new();
     let mut missing = Vec::new();
     for ((id, key), found) in ids.into_iter().zip(&keys).zip(rows) {
         let row = found
@@ -224,24 +225,26 @@ fn encode_frame(
         return Err(Error::invalid(Operation::Put, message));
     }
     let lengths: Vec<u32> = chunks.iter().map(|(_, bytes)| *bytes).collect();
-    let plain = HEADER_BYTES + lengths.len() * 4 + raw.len();
-    let mut out = Vec::new();
-    let body = if order.compression == Compression::None {
+    let body = if order.compression == Compression::None || looks_random(&raw) {
         Body::Plain(raw)
     } else {
-        frame::encode(
-            place,
-            order.level,
-            &lengths,
-            &raw,
-            order.compression,
-            &mut out,
-        )?;
-        if out.len() == plain {
-            Body::Plain(raw)
-        } else {
-            Body::Frame(out)
-        }
+        SCRATCH.with_borrow_mut(|scratch| {
+            scratch.clear();
+            frame::encode(
+                place,
+                order.level,
+                &lengths,
+                &raw,
+                order.compression,
+                scratch,
+            )?;
+            let plain = scratch.len() == HEADER_BYTES + lengths.len() * 4 + raw.len();
+            Ok(if plain {
+                Body::Plain(raw)
+            } else {
+                Body::Frame(scratch.as_slice().into())
+            })
+        })?
     };
     Ok(EncodedFrame {
         level: order.level,
@@ -249,4 +252,68 @@ fn encode_frame(
         body,
         copy: order.copy,
     })
+}
+
+thread_local! {
+    /// Where frames are compressed: memory that was used before is much faster.
+    static SCRATCH: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+}
+
+/// Below this many bytes trying to compress costs less than looking.
+const LOOK_BYTES_MIN: usize = 128 << 10;
+
+/// How many samples are looked at, and the bytes of each.
+const SAMPLES: usize = 8;
+const SAMPLE_BYTES: usize = 4 << 10;
+
+/// Whether samples look as if no compression could make anything of these bytes, so that it need
+/// not be tried: all bytes about equally frequent, and nothing repeated.
+fn looks_random(raw: &[u8]) -> bool {
+    if raw.len() < LOOK_BYTES_MIN {
+        return false;
+    }
+    let mut samples = Vec::with_capacity(SAMPLES * SAMPLE_BYTES);
+    for number in 0..SAMPLES {
+        let at = (raw.len() - SAMPLE_BYTES) / (SAMPLES - 1) * number;
+        samples.extend_from_slice(&raw[at..at + SAMPLE_BYTES]);
+    }
+    let mut counts = [0_u64; 256];
+    samples
+        .iter()
+        .for_each(|byte| counts[usize::from(*byte)] += 1);
+    // For bytes drawn at random the sum of squares is n²/256 + n, give or take a hundredth.
+    let squares: u64 = counts.iter().map(|count| count * count).sum();
+    let n = samples.len() as u64;
+    let even = n * n / 256 + n;
+    if squares > even + even / 32 {
+        return false;
+    }
+    let packed = lz4_flex::block::compress(&samples);
+    packed.len() >= samples.len() - samples.len() / 64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::looks_random;
+
+    #[test]
+    fn only_what_cannot_be_compressed_looks_random() {
+        let mut noise = vec![0; 1 << 20];
+        blake3::Hasher::new().finalize_xof().fill(&mut noise);
+        for bytes in [128 << 10, 200_001, 1 << 20] {
+            assert!(looks_random(&noise[..bytes]));
+        }
+        let sixty_four: Vec<u8> = noise.iter().map(|byte| byte & 63).collect();
+        let repeating: Vec<u8> = noise[..1000]
+            .iter()
+            .copied()
+            .cycle()
+            .take(1 << 20)
+            .collect();
+        let mut mixed = noise.clone();
+        mixed[300_000..600_000].fill(b' ');
+        for bytes in [sixty_four, repeating, mixed, vec![0; 1 << 20]] {
+            assert!(!looks_random(&bytes));
+        }
+    }
 }

@@ -87,10 +87,10 @@ impl Buffer {
         &mut self.bytes[self.start + at..]
     }
 
-    /// The bytes for good. A buffer that is used to less than half is copied, so that whoever
+    /// The bytes for good. A buffer that is used to less than an eighth is copied, so that whoever
     /// keeps few bytes does not keep a large buffer.
     pub(crate) fn freeze(self) -> Bytes {
-        if self.len() * 2 >= self.bytes.capacity() {
+        if self.len() * 8 >= self.bytes.capacity() {
             return Bytes::from_owner(self);
         }
         let mut copy = Self::of(Vec::new(), self.len(), Weak::new());

@@ -10,12 +10,12 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use fastcdc::v2020::FastCDC;
+use futures::future::{BoxFuture, ready};
 use futures::{Stream, StreamExt};
 use holdall_core::{Env, Result};
 
 use super::buffer::{Buffer, Buffers};
-use super::compute;
+use super::{compute, gear};
 use crate::format::chunk::Digest;
 
 /// The least bytes of a chunk that is not the last of its value.
@@ -61,8 +61,11 @@ pub(crate) struct Cutter {
     /// Whether the last block was handed on.
     finished: bool,
     size: u64,
-    hasher: Option<Box<blake3::Hasher>>,
+    hashing: Option<Hashing>,
 }
+
+/// The hasher of the whole value, while a job has it: the next block is cut meanwhile.
+type Hashing = BoxFuture<'static, Result<Box<blake3::Hasher>>>;
 
 impl Cutter {
     /// `buffers` must hold [`CHUNK_BYTES_MAX`] bytes.
@@ -76,7 +79,7 @@ impl Cutter {
             ended: false,
             finished: false,
             size: 0,
-            hasher: None,
+            hashing: None,
         }
     }
 
@@ -91,10 +94,29 @@ impl Cutter {
     }
 
     /// The digest of all bytes that were handed on, unless they were a single chunk.
-    pub(crate) fn digest(&self) -> Option<Digest> {
-        self.hasher
-            .as_ref()
-            .map(|hasher| Digest(*hasher.finalize().as_bytes()))
+    pub(crate) async fn digest(&mut self) -> Result<Option<Digest>> {
+        let Some(hashing) = self.hashing.take() else {
+            return Ok(None);
+        };
+        let hasher = hashing.await?;
+        let digest = Digest(*hasher.finalize().as_bytes());
+        self.hashing = Some(Box::pin(ready(Ok(hasher))));
+        Ok(Some(digest))
+    }
+
+    /// Has a block hashed into the digest of the whole.
+    async fn hash(&mut self, chunks: Vec<Bytes>) -> Result<()> {
+        let mut hasher = match self.hashing.take() {
+            Some(hashing) => hashing.await?,
+            None => Box::default(),
+        };
+        self.hashing = Some(Box::pin(self.env.blocking(move || {
+            for chunk in &chunks {
+                hasher.update(chunk);
+            }
+            hasher
+        })));
+        Ok(())
     }
 
     /// Reads until there are more bytes than a small value has, or the source ends, and says how
@@ -102,7 +124,7 @@ impl Cutter {
     /// needed.
     pub(crate) async fn peek(&mut self) -> Result<usize> {
         let mut small = Vec::new();
-        while self.pull().await? {
+        while self.carry.len().max(small.len()) <= CHUNK_BYTES_MIN && self.pull().await? {
             if self.carry.is_empty() && small.is_empty() {
                 self.carry = std::mem::take(&mut self.rest);
             } else {
@@ -110,9 +132,6 @@ impl Cutter {
                 let room = CHUNK_BYTES_MIN * 2 - small.len();
                 let piece = self.rest.split_to(self.rest.len().min(room));
                 small.extend_from_slice(&piece);
-            }
-            if self.carry.len().max(small.len()) > CHUNK_BYTES_MIN {
-                break;
             }
         }
         if !small.is_empty() {
@@ -133,28 +152,17 @@ impl Cutter {
             return Ok(None);
         }
         let carry = std::mem::take(&mut self.carry);
-        let (first, hasher) = (self.size == 0, self.hasher.take());
-        let (block, carry, hasher) = compute(&self.env, carry.len().min(BLOCK_BYTES), move || {
-            let (chunks, carry) = cut(carry, ended);
-            let last = ended && carry.is_empty();
-            let single = first && last && chunks.len() == 1;
-            let hasher = (!single).then(|| {
-                let mut hasher = hasher.unwrap_or_default();
-                for chunk in &chunks {
-                    hasher.update(chunk);
-                }
-                hasher
-            });
-            (Block { chunks, last }, carry, hasher)
+        let (chunks, carry) = compute(&self.env, carry.len().min(BLOCK_BYTES), move || {
+            cut(carry, ended)
         })
         .await?;
-        (self.carry, self.hasher, self.finished) = (carry, hasher, block.last);
-        self.size += block
-            .chunks
-            .iter()
-            .map(|chunk| chunk.len() as u64)
-            .sum::<u64>();
-        Ok(Some(block))
+        let last = ended && carry.is_empty();
+        if !(self.size == 0 && last && chunks.len() == 1) {
+            self.hash(chunks.clone()).await?;
+        }
+        (self.carry, self.finished) = (carry, last);
+        self.size += chunks.iter().map(|chunk| chunk.len() as u64).sum::<u64>();
+        Ok(Some(Block { chunks, last }))
     }
 
     /// Makes sure that `rest` has bytes; false if the source has no more.
@@ -215,15 +223,8 @@ fn cut(mut bytes: Bytes, ended: bool) -> (Vec<Bytes>, Bytes) {
     let mut chunks = Vec::new();
     let mut taken = 0;
     while !bytes.is_empty() && taken < BLOCK_BYTES {
-        let window = &bytes[..bytes.len().min(CHUNK_BYTES_MAX)];
-        let cutter = FastCDC::new(
-            window,
-            CHUNK_BYTES_MIN,
-            CHUNK_BYTES_AVERAGE,
-            CHUNK_BYTES_MAX,
-        );
-        let (_, end) = cutter.cut(0, window.len());
-        if end == window.len() && window.len() < CHUNK_BYTES_MAX && !ended {
+        let end = gear::cut(&bytes);
+        if end == bytes.len() && end < CHUNK_BYTES_MAX && !ended {
             break;
         }
         taken += end;

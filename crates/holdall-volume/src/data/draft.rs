@@ -1,6 +1,6 @@
 //! What a store has come across so far, and how it becomes a [`Stored`].
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -21,7 +21,7 @@ const LISTS_AT_ONCE: usize = 16;
 /// The chunks that a store has come across, and where they are.
 #[derive(Debug, Default)]
 pub(crate) struct Draft {
-    places: HashMap<ChunkId, Option<Placed>>,
+    places: BTreeMap<ChunkId, Option<Placed>>,
 }
 
 impl Draft {
@@ -93,9 +93,9 @@ impl Draft {
     pub(crate) async fn flush(
         &self,
         packer: &Arc<Packer>,
-    ) -> Result<HashMap<SegmentId, StagedSegment>> {
+    ) -> Result<BTreeMap<SegmentId, StagedSegment>> {
         let placed = self.places.values().flatten();
-        let segments: HashMap<SegmentId, _> = placed
+        let segments: BTreeMap<SegmentId, _> = placed
             .map(|placed| (placed.segment.id(), placed.segment.clone()))
             .collect();
         let staged = packer.flush(segments.into_values().collect()).await?;
@@ -120,7 +120,7 @@ impl Packed {
     pub(crate) fn stored(
         self,
         draft: &Draft,
-        durable: &HashMap<SegmentId, StagedSegment>,
+        durable: &BTreeMap<SegmentId, StagedSegment>,
     ) -> Stored {
         let mut chunks = Vec::with_capacity(self.leaves.len() + self.lists.len());
         let mut seen = HashSet::with_capacity(chunks.capacity());

@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use futures::future::try_join;
 use futures::stream::FuturesOrdered;
 use futures::{FutureExt, StreamExt, select_biased};
 use holdall_core::Result;
@@ -86,28 +87,25 @@ impl Ingest {
         }
     }
 
-    /// Takes in what a block adds to the value, and packs it.
-    async fn take_in(
+    /// Packs the last block of a part: now the digest is known, and of a value that is one part
+    /// everything is.
+    async fn take_in_last(
         &mut self,
         draft: &mut Draft,
         leaves: &mut Vec<Node>,
         block: Processed,
-        last: bool,
     ) -> Result<()> {
         leaves.extend(nodes_of(&block, 0));
+        let single = block.chunks.first().map(|chunk| chunk.digest);
+        if let Some(digest) = self.cutter.digest().await?.or(single) {
+            self.digest = digest;
+        }
+        let size = self.cutter.size();
+        let whole = self.cutter.is_finished() && tree::size(leaves) == size;
         let mut entries = Vec::new();
-        if last {
-            let single = block.chunks.first().map(|chunk| chunk.digest);
-            if let Some(digest) = self.cutter.digest().or(single) {
-                self.digest = digest;
-            }
-            let size = self.cutter.size();
-            let whole = self.cutter.is_finished() && tree::size(leaves) == size;
-            if whole && leaves.len() <= ROOT_NODES_MAX {
-                let hint = self.hint.take();
-                let nodes = leaves.clone();
-                entries.extend(hint.map(|hint| directory_entry(hint, nodes, size, self.digest)));
-            }
+        if whole && leaves.len() <= ROOT_NODES_MAX {
+            let (hint, nodes) = (self.hint.take(), leaves.clone());
+            entries.extend(hint.map(|hint| directory_entry(hint, nodes, size, self.digest)));
         }
         draft.pack(&self.packer, block, entries).await
     }
@@ -120,7 +118,7 @@ impl Ingest {
         if let Some(block) = self.cutter.next().await? {
             let packer = Arc::clone(&self.packer);
             let block = process(packer, block.chunks, self.order(), Some(permit)).await?;
-            self.take_in(draft, &mut leaves, block, true).await?;
+            self.take_in_last(draft, &mut leaves, block).await?;
         }
         Ok(leaves)
     }
@@ -133,32 +131,48 @@ impl Ingest {
         let mut leaves = Vec::new();
         let mut lanes = FuturesOrdered::new();
         let mut more = true;
-        loop {
-            let extra = if lanes.is_empty() || lanes.len() >= LANES {
+        let mut worked: Option<Processed> = None;
+        while more || !lanes.is_empty() {
+            let first = lanes.is_empty() && worked.is_none();
+            let extra = if first || lanes.len() >= LANES {
                 None
             } else {
                 self.packer.blocks.try_acquire(1)
             };
-            let done = if more && (lanes.is_empty() || extra.is_some()) {
-                let (cut, done) = cut_beside(&mut self.cutter, &mut lanes).await?;
+            let may_cut = more && (first || extra.is_some());
+            // While one block is packed, the next is cut, or those in between are worked on.
+            let packing = async {
+                match worked.take() {
+                    Some(block) => {
+                        leaves.extend(nodes_of(&block, 0));
+                        draft.pack(&self.packer, block, Vec::new()).await
+                    }
+                    None => Ok(()),
+                }
+            };
+            let cutting = async {
+                if may_cut {
+                    cut_beside(&mut self.cutter, &mut lanes).await
+                } else {
+                    Ok((None, lanes.next().await))
+                }
+            };
+            let ((cut, done), ()) = try_join(cutting, packing).await?;
+            worked = done.transpose()?;
+            if may_cut {
                 more = cut
                     .as_ref()
                     .is_some_and(|block| !block.last && self.cutter.size() < end);
-                if let Some(block) = cut {
-                    let packer = Arc::clone(&self.packer);
-                    lanes.push_back(process(packer, block.chunks, self.order(), extra));
-                }
-                done
-            } else if let Some(block) = lanes.next().await {
-                Some(block)
-            } else {
-                return Ok(leaves);
-            };
-            if let Some(block) = done {
-                let last = !more && lanes.is_empty();
-                self.take_in(draft, &mut leaves, block?, last).await?;
+            }
+            if let Some(block) = cut {
+                let packer = Arc::clone(&self.packer);
+                lanes.push_back(process(packer, block.chunks, self.order(), extra));
             }
         }
+        if let Some(block) = worked {
+            self.take_in_last(draft, &mut leaves, block).await?;
+        }
+        Ok(leaves)
     }
 }
 

@@ -15,6 +15,7 @@ mod cache;
 mod cut;
 mod draft;
 mod fetch;
+mod gear;
 mod ingest;
 mod pack;
 mod pending;

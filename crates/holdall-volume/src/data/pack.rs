@@ -56,7 +56,10 @@ impl From<&Policy> for PackSettings {
 pub(crate) struct Packer {
     context: DataContext,
     epoch: u64,
-    settings: PackSettings,
+    /// When a segment is full.
+    segment_bytes: usize,
+    /// How long nothing may have named a chunk row for it to count.
+    idle_max: Duration,
     writing_max: usize,
     state: Mutex<State>,
     segment_buffers: Arc<Buffers>,
@@ -146,7 +149,11 @@ struct Appended {
 impl Packer {
     /// A packer for the writer of this epoch, which must never have had one before.
     pub(crate) fn new(context: DataContext, epoch: u64, settings: PackSettings) -> Arc<Self> {
-        let segment_bytes = settings.segment_bytes as usize;
+        // What the backend takes must hold the directory too.
+        let value_bytes_max = context.data.profile().value_bytes_max;
+        let backend_max = value_bytes_max - value_bytes_max / 16;
+        let segment_bytes = backend_max.min(u64::from(settings.segment_bytes)) as usize;
+        let writing_max = (SEGMENT_MEMORY_BYTES / segment_bytes.max(1)).clamp(2, 4);
         let state = State {
             counter: 0,
             open: None,
@@ -159,11 +166,12 @@ impl Packer {
         Arc::new(Self {
             context,
             epoch,
-            settings,
-            writing_max: (SEGMENT_MEMORY_BYTES / segment_bytes.max(1)).clamp(2, 4),
+            segment_bytes,
+            idle_max: settings.grace / 2,
+            writing_max,
             state: Mutex::new(state),
             // Room for the directory, so that it rarely makes a full segment's buffer move.
-            segment_buffers: Buffers::new(segment_bytes + segment_bytes / 16, 2),
+            segment_buffers: Buffers::new(segment_bytes + segment_bytes / 16, writing_max),
             chunk_buffers: Buffers::new(CHUNK_BYTES_MAX, 4),
             blocks: Budget::new(BLOCKS_MAX),
             small: Budget::new(SMALL_BYTES_MAX),
@@ -177,7 +185,7 @@ impl Packer {
 
     /// How long nothing may have named a chunk row for it to count.
     pub(crate) fn idle_max(&self) -> Duration {
-        self.settings.grace / 2
+        self.idle_max
     }
 
     // Nothing that runs under the lock can panic, but for want of memory.
@@ -290,8 +298,7 @@ impl Packer {
     /// Makes sure that the open segment has room for so many bytes; false if that must wait.
     fn make_room(&self, state: &mut State, bytes: usize) -> bool {
         let full = state.open.as_ref().is_some_and(|open| {
-            open.buffer.len() > 0
-                && open.buffer.len() + bytes > self.settings.segment_bytes as usize
+            open.buffer.len() > 0 && open.buffer.len() + bytes > self.segment_bytes
         });
         if full && let Some(open) = state.open.take() {
             state.close(open, false);
@@ -471,8 +478,8 @@ impl Drop for Writing {
         drop(state);
         self.packer.write_closed();
         // Whoever has gone need not be told.
-        waiting
-            .into_iter()
-            .for_each(|waiting| drop(waiting.send(())));
+        for waiting in waiting {
+            let _ = waiting.send(());
+        }
     }
 }
