@@ -22,7 +22,7 @@ use crate::log_reader;
 use crate::seal::{SealContext, State, part_bytes_max, seal};
 
 /// How many rows are read at once. With rows of at most some 80 KiB this bounds memory.
-const PAGE_ROWS: usize = 128;
+const PAGE_ROWS: usize = if cfg!(test) { 3 } else { 128 };
 
 /// How many whole checkpoints are kept: if the newest is damaged, the other loses nothing.
 const KEPT: usize = 2;

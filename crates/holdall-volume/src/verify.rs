@@ -59,7 +59,7 @@ pub struct VerifyContext {
 }
 
 /// How many rows are read at once: with rows of at most some 80 KiB this bounds memory.
-const PAGE_ROWS: usize = 128;
+const PAGE_ROWS: usize = if cfg!(test) { 3 } else { 128 };
 
 /// How many damaged chunks are remembered for mending.
 const DAMAGED_MAX: usize = 100_000;

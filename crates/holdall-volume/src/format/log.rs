@@ -154,8 +154,8 @@ pub struct LogPart {
     pub inline: Bytes,
 }
 
-/// The most bytes that a part of log or checkpoint may decode to: what [sealing](crate::seal) writes at
-/// the most, and a bound on the memory that a hostile part could take.
+/// The most bytes that a part of log or checkpoint may decode to: more than is ever written, and
+/// a bound on the memory that a hostile part could take.
 pub const PART_RAW_BYTES_MAX: usize = 9 << 20;
 
 impl LogPart {

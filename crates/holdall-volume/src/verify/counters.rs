@@ -17,7 +17,7 @@ use crate::format::segment::{SegmentId, SegmentRow};
 const RECOUNT: &str = "run `holdall verify --repair`";
 
 /// For how many chunks references are counted at once: about 64 MiB of memory.
-const CHUNKS_AT_ONCE: u64 = 1 << 20;
+const CHUNKS_AT_ONCE: u64 = if cfg!(test) { 3 } else { 1 << 20 };
 
 /// How often counting is tried while commits go on.
 const ATTEMPTS_MAX: usize = 3;
@@ -263,11 +263,20 @@ async fn compare(verifier: &mut Verifier<'_>, mut recount: Recount, stored: Head
     let counted = std::mem::take(&mut recount.segments);
     let counted = |id: &SegmentId| counted.get(id).copied().unwrap_or_default();
     recount.segments = wrong.into_iter().map(|id| (id, counted(&id))).collect();
-    compare_head(verifier, &mut recount, stored, &head_key);
-    if verifier.collector.options.repair {
+    let rows_agree = compare_head(verifier, &mut recount, stored, &head_key);
+    if verifier.collector.options.repair && rows_agree && !open_damage(verifier) {
         repair::counters(verifier, &recount).await?;
     }
     Ok(())
+}
+
+/// Whether rows are damaged or missing. What they name must not be taken for garbage, so then
+/// nothing is set to what was counted.
+fn open_damage(verifier: &Verifier<'_>) -> bool {
+    let report = &verifier.collector.report;
+    let rows = [Problem::DamagedRow, Problem::MissingRow];
+    let mut open = report.findings.iter().filter(|found| !found.repaired);
+    report.findings_dropped > 0 || open.any(|found| rows.contains(&found.problem))
 }
 
 fn counter(verifier: &mut Verifier<'_>, key: &Key, message: String) {
@@ -307,10 +316,16 @@ async fn compare_segments(
     Ok(wrong)
 }
 
-/// Compares the totals, and leaves in `recount.head` what the head should be.
-fn compare_head(verifier: &mut Verifier<'_>, recount: &mut Recount, stored: Head, key: &Key) {
+/// Compares the totals, and leaves in `recount.head` what the head should be. Says whether there
+/// are as many entries, versions and parts as the head says: if not, rows may have been lost.
+fn compare_head(
+    verifier: &mut Verifier<'_>,
+    recount: &mut Recount,
+    stored: Head,
+    key: &Key,
+) -> bool {
     let counted = std::mem::take(&mut recount.head);
-    let pairs = [
+    let rows = [
         ("entries", stored.entries, counted.entries),
         ("bytes", stored.bytes, counted.bytes),
         ("versions", stored.history_entries, counted.history_entries),
@@ -320,6 +335,16 @@ fn compare_head(verifier: &mut Verifier<'_>, recount: &mut Recount, stored: Head
             counted.history_bytes,
         ),
         ("bytes of parts", stored.upload_bytes, counted.upload_bytes),
+    ];
+    let mut rows_agree = true;
+    for (what, says, are) in rows.into_iter().filter(|(_, says, are)| says != are) {
+        rows_agree = false;
+        let message = format!("the head says {says} {what}; there are {are}");
+        verifier
+            .collector
+            .error(Problem::Counter, key, message, super::rows::REBUILD);
+    }
+    let stored_data = [
         ("segments", stored.segments, counted.segments),
         (
             "bytes of segments",
@@ -328,7 +353,7 @@ fn compare_head(verifier: &mut Verifier<'_>, recount: &mut Recount, stored: Head
         ),
         ("live bytes", stored.live_bytes, counted.live_bytes),
     ];
-    for (what, says, are) in pairs.into_iter().filter(|(_, says, are)| says != are) {
+    for (what, says, are) in stored_data.into_iter().filter(|(_, says, are)| says != are) {
         counter(
             verifier,
             key,
@@ -359,4 +384,5 @@ fn compare_head(verifier: &mut Verifier<'_>, recount: &mut Recount, stored: Head
         snapshot_last: stored.snapshot_last.max(counted.snapshot_last),
         ..counted
     };
+    rows_agree
 }

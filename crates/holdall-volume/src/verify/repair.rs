@@ -112,6 +112,7 @@ pub(super) async fn indexes(verifier: &mut Verifier<'_>) -> Result<()> {
             .is_some()
         {
             verifier.collector.repaired(Problem::Index, found_at);
+            verifier.collector.repaired(Problem::DamagedRow, index);
         }
     }
     Ok(())
@@ -280,10 +281,16 @@ pub(super) async fn copies(verifier: &mut Verifier<'_>) -> Result<()> {
                 let read = fetcher
                     .place(context, secret, &chunk, frame.level, place)
                     .await;
-                if damage_of(read)?.is_ok() && switch(verifier, chunk, place).await? {
+                if damage_of(read)?.is_err() {
+                    continue;
+                }
+                if switch(verifier, chunk, place).await?
+                    || restore_row(verifier, chunk, frame.level, place).await?
+                {
                     wanted.remove(&chunk);
                     let key = verifier.context.catalog_keys.chunk(&chunk);
                     verifier.collector.repaired(Problem::LostChunk, &key);
+                    verifier.collector.repaired(Problem::DamagedRow, &key);
                 }
             }
         }
@@ -347,6 +354,40 @@ async fn switch(verifier: &Verifier<'_>, id: ChunkId, to: Place) -> Result<bool>
         Expect::Any,
     );
     Ok(apply(verifier, batch, &head, &moment.revision)
+        .await?
+        .is_some())
+}
+
+/// Writes a chunk's damaged row anew. Until references are counted it has one, so that nothing
+/// takes the chunk for garbage.
+async fn restore_row(
+    verifier: &Verifier<'_>,
+    id: ChunkId,
+    level: u8,
+    place: Place,
+) -> Result<bool> {
+    let keys = &verifier.context.catalog_keys;
+    let (key, segment_key) = (keys.chunk(&id), keys.segment(place.segment));
+    let all = [key.clone(), segment_key.clone()];
+    let Some(moment) = Moment::read(verifier, &all).await? else {
+        return Ok(false);
+    };
+    let found = moment.rows.first().and_then(Option::as_ref);
+    let damaged = found.is_some() && moment.decode::<ChunkRow>(0, &key).is_none();
+    let segment: Option<SegmentRow> = moment.decode(1, &segment_key);
+    let live = segment.is_some_and(|segment| segment.state == SegmentState::Live);
+    if !damaged || !live {
+        return Ok(false);
+    }
+    let chunk = ChunkRow {
+        place,
+        level,
+        references: 1,
+        idle_since: None,
+    };
+    let mut batch = Batch::new();
+    batch.put(key.clone(), row::encode(&key, &chunk), Expect::Any);
+    Ok(apply(verifier, batch, &moment.head, &moment.revision)
         .await?
         .is_some())
 }

@@ -171,7 +171,8 @@ fn decode(verifier: &mut Verifier<'_>, scan: &mut Scan, key: &Key, bytes: &Bytes
             let Some(id) = keys.chunk_id(key) else {
                 return Ok(false);
             };
-            let chunk: ChunkRow = row::decode(key, bytes)?;
+            let chunk: ChunkRow =
+                row::decode(key, bytes).inspect_err(|_| verifier.note_damaged(id))?;
             verifier.collector.counts().chunks += 1;
             if (chunk.references == 0) != chunk.idle_since.is_some() {
                 return Err(super::unreadable(
@@ -286,7 +287,7 @@ fn log_row(
 
 /// A row of an index.
 fn index(
-    verifier: &Verifier<'_>,
+    verifier: &mut Verifier<'_>,
     scan: &mut Scan,
     key: &Key,
     class: &str,
@@ -335,12 +336,19 @@ fn index(
         }
         _ => None,
     };
-    row::check(key, bytes)?;
+    let checked = row::check(key, bytes);
     let Some((target, what)) = target else {
-        return Ok(false);
+        return checked.map(|()| false);
     };
+    if checked.is_err() {
+        // The key says it all: the row can be written anew, if it is one that must be there.
+        let (index, of) = (key.clone(), target.clone());
+        verifier
+            .index_fixes
+            .push(claims::IndexFix::Add { index, of });
+    }
     scan.claim(key, bytes, target, what);
-    Ok(true)
+    checked.map(|()| true)
 }
 
 /// A number for a version that was superseded, such that sums of them are equal only if the

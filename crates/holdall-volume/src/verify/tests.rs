@@ -202,69 +202,106 @@ async fn a_chunk_is_mended_from_another_copy() {
     assert_eq!(unreadable(&again), ["deep"]);
 }
 
+/// Of which class the row is.
+fn class(context: &VerifyContext, key: &Key) -> u8 {
+    key.as_str().as_bytes()[context.catalog_keys.root().len()]
+}
+
 #[tokio::test(flavor = "multi_thread")]
-async fn indexes_and_counters_are_mended_by_counting() {
+async fn indexes_are_mended() {
     let (context, _) = make().await;
-    let keys = &context.catalog_keys;
     let was = everything(&context.catalog).await;
-    let class = |key: &Key| key.as_str().as_bytes()[keys.root().len()];
-    // Each index row deleted, and for each another that points at nothing.
-    for (key, _) in was.iter().filter(|(key, _)| b"iax".contains(&class(key))) {
-        context.catalog.delete(key, Expect::Any).await.unwrap();
-        let wrong = Key::parse(key.as_str().replace("/00000000", "/10000000")).unwrap();
-        let wrong = if wrong == *key {
-            Key::parse(format!("{key}s")).unwrap()
-        } else {
-            wrong
-        };
-        context
-            .catalog
-            .put(&wrong, row::encode(&wrong, &()), Expect::Any)
-            .await
-            .unwrap();
+    // Each index row damaged or deleted, and for each another that points at nothing.
+    for delete in [true, false] {
+        for (key, _) in was
+            .iter()
+            .filter(|(key, _)| b"iax".contains(&class(&context, key)))
+        {
+            if delete {
+                context.catalog.delete(key, Expect::Any).await.unwrap();
+            } else {
+                context
+                    .catalog
+                    .put(key, Bytes::from("odd"), Expect::Any)
+                    .await
+                    .unwrap();
+            }
+            let wrong = Key::parse(key.as_str().replace("/00000000", "/10000000")).unwrap();
+            let same = wrong == *key;
+            let wrong = if same {
+                Key::parse(format!("{key}s")).unwrap()
+            } else {
+                wrong
+            };
+            let value = row::encode(&wrong, &());
+            context
+                .catalog
+                .put(&wrong, value, Expect::Any)
+                .await
+                .unwrap();
+        }
+        let report = check(&context, true).await;
+        assert!(report.findings.len() >= 6, "{report:#?}");
+        assert!(
+            report.findings.iter().all(|found| found.repaired),
+            "{report:#?}"
+        );
+        assert_eq!(everything(&context.catalog).await, was);
+        assert!(check(&context, false).await.findings.is_empty());
     }
+}
+
+/// The row with wrong counters, if it has any.
+fn miscounted(context: &VerifyContext, key: &Key, bytes: &Bytes) -> Option<Bytes> {
+    let wrong = match class(context, key) {
+        b'c' => {
+            let chunk: ChunkRow = row::decode(key, bytes).unwrap();
+            let references = Some(chunk.references + 5).filter(|_| chunk.references > 0)?;
+            row::encode(
+                key,
+                &ChunkRow {
+                    references,
+                    ..chunk
+                },
+            )
+        }
+        b's' => {
+            let segment: SegmentRow = row::decode(key, bytes).unwrap();
+            row::encode(
+                key,
+                &SegmentRow {
+                    live_bytes: 1,
+                    chunks: 99,
+                    ..segment
+                },
+            )
+        }
+        b'm' if *key == context.catalog_keys.head() => {
+            let head: Head = row::decode(key, bytes).unwrap();
+            let (next_epoch, live_bytes) = (0, head.live_bytes + 1);
+            row::encode(
+                key,
+                &Head {
+                    next_epoch,
+                    live_bytes,
+                    segments: 0,
+                    ..head
+                },
+            )
+        }
+        _ => return None,
+    };
+    Some(wrong)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn counters_are_mended_by_counting() {
+    let (context, _) = make().await;
+    let was = everything(&context.catalog).await;
     for (key, bytes) in &was {
-        let wrong = match class(key) {
-            b'c' => {
-                let chunk: ChunkRow = row::decode(key, bytes).unwrap();
-                if chunk.references == 0 {
-                    continue;
-                }
-                row::encode(
-                    key,
-                    &ChunkRow {
-                        references: chunk.references + 5,
-                        ..chunk
-                    },
-                )
-            }
-            b's' => {
-                let segment: SegmentRow = row::decode(key, bytes).unwrap();
-                row::encode(
-                    key,
-                    &SegmentRow {
-                        live_bytes: 1,
-                        chunks: 99,
-                        ..segment
-                    },
-                )
-            }
-            b'm' if *key == keys.head() => {
-                let head: Head = row::decode(key, bytes).unwrap();
-                let (next_epoch, bytes) = (0, head.bytes + 1);
-                row::encode(
-                    key,
-                    &Head {
-                        next_epoch,
-                        bytes,
-                        entries: 0,
-                        ..head
-                    },
-                )
-            }
-            _ => continue,
-        };
-        context.catalog.put(key, wrong, Expect::Any).await.unwrap();
+        if let Some(wrong) = miscounted(&context, key, bytes) {
+            context.catalog.put(key, wrong, Expect::Any).await.unwrap();
+        }
     }
     let report = check(&context, true).await;
     assert!(report.findings.len() > 10, "{report:#?}");
@@ -274,6 +311,67 @@ async fn indexes_and_counters_are_mended_by_counting() {
     );
     assert_eq!(everything(&context.catalog).await, was);
     assert!(check(&context, false).await.findings.is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_lost_or_damaged_row_names_is_not_taken_for_garbage() {
+    let (context, _) = make().await;
+    let key = context.catalog_keys.history(&name("small"), 2);
+    let entry = context.catalog_keys.entry(&name("plain"));
+    let was = everything(&context.catalog).await;
+    for (key, damage) in [
+        (&entry, None),
+        (&key, Some(Bytes::from("odd"))),
+        (&key, None),
+    ] {
+        let whole = context.catalog.get_all(key).await.unwrap().unwrap().value;
+        match damage {
+            Some(damage) => drop(context.catalog.put(key, damage, Expect::Any).await.unwrap()),
+            None => context.catalog.delete(key, Expect::Any).await.unwrap(),
+        }
+        let report = check(&context, true).await;
+        let open = report.findings.iter().filter(|found| !found.repaired);
+        assert!(
+            open.clone().any(|found| found.severity == Severity::Error),
+            "{report:#?}"
+        );
+        context.catalog.put(key, whole, Expect::Any).await.unwrap();
+        let now = everything(&context.catalog).await;
+        let counted = |rows: &[(Key, Bytes)]| -> Vec<(Key, Bytes)> {
+            let rows = rows
+                .iter()
+                .filter(|(key, _)| b"csm".contains(&class(&context, key)));
+            rows.cloned().collect()
+        };
+        assert_eq!(counted(&now), counted(&was));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn damaged_chunk_rows_are_written_anew_from_the_segments() {
+    let (context, _) = make().await;
+    let was = everything(&context.catalog).await;
+    for (key, bytes) in was.iter().filter(|(key, _)| class(&context, key) == b'c') {
+        let chunk: ChunkRow = row::decode(key, bytes).unwrap();
+        if chunk.references > 0 {
+            context
+                .catalog
+                .put(key, bytes.slice(1..), Expect::Any)
+                .await
+                .unwrap();
+        }
+    }
+    let report = check(&context, true).await;
+    let damaged = report
+        .findings
+        .iter()
+        .filter(|found| found.problem == Problem::DamagedRow);
+    assert!(
+        damaged.clone().count() > 4 && damaged.clone().all(|f| f.repaired),
+        "{report:#?}"
+    );
+    let again = check(&context, false).await;
+    assert!(again.findings.is_empty(), "{again:#?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

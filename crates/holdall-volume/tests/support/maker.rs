@@ -347,10 +347,56 @@ async fn uploads(maker: &mut Maker, chunk: &Bytes) {
     maker.batch.put(key.clone(), part.encode(&key), Expect::Any);
 }
 
+fn entries(maker: &mut Maker, chunks: &[Bytes], list: &Bytes) {
+    let mut small = maker.entry(1, Content::Inline, b"few bytes");
+    small.expires = Some(time(900));
+    small
+        .attributes
+        .insert("colour".to_owned(), "red".to_owned());
+    maker.put_entry("small", small);
+    let nodes = vec![
+        maker.node(&chunks[0], 0, chunks[0].len() as u64),
+        maker.node(&chunks[3], 0, chunks[3].len() as u64),
+    ];
+    let whole = [&chunks[0][..], &chunks[3][..]].concat();
+    let plain = maker.entry(2, Content::Tree(nodes), &whole);
+    maker.put_entry("plain", plain);
+    let whole = chunks[1..3].concat();
+    let nodes = vec![maker.node(list, 1, whole.len() as u64)];
+    let deep = maker.entry(3, Content::Tree(nodes), &whole);
+    maker.put_entry("deep", deep);
+}
+
+/// A superseded version and a snapshot.
+fn past(maker: &mut Maker) {
+    let keys = maker.context.catalog_keys.clone();
+    let entry = maker.entry(2, Content::Inline, b"as it was");
+    let history = HistoryRow {
+        entry,
+        superseded: 3,
+        superseded_time: time(3),
+    };
+    maker.head.history_entries += 1;
+    maker.head.history_bytes += history.entry.size;
+    let key = keys.history(&name("small"), 2);
+    maker
+        .batch
+        .put(key.clone(), history.encode(&key), Expect::Any);
+    maker.put(keys.retention(3, 0), (name("small"), 2_u64));
+    maker.put(
+        keys.snapshot(&name("pin")),
+        SnapshotRow {
+            sequence: 2,
+            time: time(2),
+            created: time(3),
+        },
+    );
+    maker.head.snapshot_last = 2;
+}
+
 /// A volume with a row and an object of every kind.
 pub async fn make() -> (VerifyContext, SealContext) {
     let mut maker = Maker::new();
-    let keys = maker.context.catalog_keys.clone();
     people(&mut maker).await;
     let chunks: Vec<Bytes> = (0..6)
         .map(|seed| noise(seed, 3000 + seed as usize))
@@ -377,45 +423,8 @@ pub async fn make() -> (VerifyContext, SealContext) {
     for leaf in &leaves {
         *maker.references.entry(leaf.id).or_default() += 1;
     }
-    let mut small = maker.entry(1, Content::Inline, b"few bytes");
-    small.expires = Some(time(900));
-    small
-        .attributes
-        .insert("colour".to_owned(), "red".to_owned());
-    maker.put_entry("small", small);
-    let nodes = vec![
-        maker.node(&chunks[0], 0, chunks[0].len() as u64),
-        maker.node(&chunks[3], 0, chunks[3].len() as u64),
-    ];
-    let whole = [&chunks[0][..], &chunks[3][..]].concat();
-    let plain = maker.entry(2, Content::Tree(nodes), &whole);
-    maker.put_entry("plain", plain);
-    let whole = chunks[1..3].concat();
-    let nodes = vec![maker.node(&list, 1, whole.len() as u64)];
-    let deep = maker.entry(3, Content::Tree(nodes), &whole);
-    maker.put_entry("deep", deep);
-    let entry = maker.entry(2, Content::Inline, b"as it was");
-    let history = HistoryRow {
-        entry,
-        superseded: 3,
-        superseded_time: time(3),
-    };
-    maker.head.history_entries += 1;
-    maker.head.history_bytes += history.entry.size;
-    let key = keys.history(&name("small"), 2);
-    maker
-        .batch
-        .put(key.clone(), history.encode(&key), Expect::Any);
-    maker.put(keys.retention(3, 0), (name("small"), 2_u64));
-    maker.put(
-        keys.snapshot(&name("pin")),
-        SnapshotRow {
-            sequence: 2,
-            time: time(2),
-            created: time(3),
-        },
-    );
-    maker.head.snapshot_last = 2;
+    entries(&mut maker, &chunks, &list);
+    past(&mut maker);
     uploads(&mut maker, &chunks[4]).await;
     maker.finish().await;
     let context = maker.context.clone();
