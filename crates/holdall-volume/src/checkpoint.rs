@@ -27,6 +27,9 @@ const PAGE_ROWS: usize = if cfg!(test) { 3 } else { 128 };
 /// How many whole checkpoints are kept: if the newest is damaged, the other loses nothing.
 const KEPT: usize = 2;
 
+/// With less log than this no checkpoint is due.
+const LOG_BYTES_MIN: u64 = 32 << 20;
+
 /// How often somebody else may move `m/sealed` before this gives up.
 const ATTEMPTS_MAX: usize = 64;
 
@@ -55,6 +58,12 @@ pub async fn checkpoint(context: &SealContext) -> Result<Option<CheckpointId>> {
     switch(context, &manifest).await?;
     clean_up(context).await?;
     Ok(Some(id))
+}
+
+/// Whether so much log was written since the last checkpoint that another is worth making: about
+/// as much as the checkpoint itself will write, and never little.
+pub fn is_due(sealed: &Sealed) -> bool {
+    sealed.log_bytes >= sealed.checkpoint_bytes.max(LOG_BYTES_MIN)
 }
 
 /// The whole checkpoint of an earlier attempt. A damaged one loses its manifest first, so that it

@@ -8,7 +8,7 @@ use holdall_core::{Backend, BackendExt, Error, ErrorKind, Key, List, Operation, 
 
 use crate::format::entry::Version;
 use crate::format::keys::DataKeys;
-use crate::format::log::{Commit, LogPart};
+use crate::format::log::{Commit, LogPart, RUN_COMMITS_MAX};
 
 /// What [`LogReader::next`] comes upon.
 #[derive(Debug)]
@@ -78,7 +78,7 @@ struct OpenRun {
 
 /// Begins to read the log at commit `from`.
 pub fn read_log(data: Arc<dyn Backend>, keys: DataKeys, from: Version) -> LogReader {
-    let runs = Runs::new(Arc::clone(&data), keys.clone());
+    let runs = Runs::from(Arc::clone(&data), keys.clone(), from);
     LogReader {
         data,
         keys,
@@ -225,13 +225,16 @@ pub struct Runs {
 }
 
 impl Runs {
-    /// All runs of the log.
-    pub fn new(data: Arc<dyn Backend>, keys: DataKeys) -> Self {
+    /// All runs of the log that may hold this commit or a later one.
+    pub fn from(data: Arc<dyn Backend>, keys: DataKeys, commit: Version) -> Self {
         let (found, latest) = (VecDeque::new(), None);
+        // No run's key ends here, so listing behind it is listing from it.
+        let first = commit.saturating_sub(RUN_COMMITS_MAX);
+        let after = Some(format!("{}{first:016x}", keys.logs()));
         Self {
             data,
             keys,
-            after: None,
+            after,
             more: true,
             found,
             latest,

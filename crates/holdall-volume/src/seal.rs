@@ -17,7 +17,7 @@ use holdall_core::{
 use crate::format::entry::Version;
 use crate::format::head::{Head, Sealed};
 use crate::format::keys::{CatalogKeys, DataKeys};
-use crate::format::log::{self, Change, Commit, LogPart};
+use crate::format::log::{self, Change, Commit, LogPart, RUN_COMMITS_MAX};
 use crate::format::policy::Compression;
 use crate::format::row;
 
@@ -192,7 +192,9 @@ async fn next_groups(context: &SealContext, upto: Version) -> Result<Vec<Version
             break;
         }
         total += commits.size + inline.size;
-        if total > PART_BYTES_MAX as u64 && !groups.is_empty() {
+        // No catalog takes a batch of so many commits that one group alone would be too long.
+        let long = total > PART_BYTES_MAX as u64 || group - upto > RUN_COMMITS_MAX;
+        if long && !groups.is_empty() {
             break;
         }
         groups.push(group);

@@ -26,7 +26,7 @@ mod restore;
 mod rows;
 mod segments;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use holdall_core::{Backend, BackendExt, Env, Error, ErrorKind, List, Operation, Result, Row};
@@ -85,7 +85,7 @@ struct Verifier<'a> {
     /// For each segment: chunk rows whose bytes were found there, while reading it.
     found: HashMap<SegmentId, u64>,
     /// Chunks whose bytes are damaged or missing where their row says.
-    damaged: Vec<ChunkId>,
+    damaged: HashSet<ChunkId>,
     /// How indexes can be mended.
     index_fixes: Vec<claims::IndexFix>,
     /// Whether a list chunk could not be read, so that counts of references are too low.
@@ -109,7 +109,7 @@ impl<'a> Verifier<'a> {
             Err(error) if error.kind() == ErrorKind::Corrupt => 0,
             Err(error) => return Err(error),
         };
-        let (found, damaged) = (HashMap::new(), Vec::new());
+        let (found, damaged) = (HashMap::new(), HashSet::new());
         let index_fixes = Vec::new();
         Ok(Self {
             context,
@@ -150,9 +150,15 @@ impl<'a> Verifier<'a> {
         log::verify(self).await
     }
 
+    fn note_index(&mut self, fix: claims::IndexFix) {
+        if self.index_fixes.len() < FINDINGS_MAX {
+            self.index_fixes.push(fix);
+        }
+    }
+
     fn note_damaged(&mut self, id: ChunkId) {
-        if self.damaged.len() < DAMAGED_MAX && !self.damaged.contains(&id) {
-            self.damaged.push(id);
+        if self.damaged.len() < DAMAGED_MAX {
+            self.damaged.insert(id);
         }
     }
 }

@@ -97,7 +97,7 @@ async fn two_checkpoints_and_the_log_from_the_older_on_are_kept() {
         let expected: &[u64] = [&[1][..], &[2, 1], &[3, 2], &[4, 3]][last as usize - 1];
         assert_eq!(sequences, expected);
         let data = Arc::clone(&context.data);
-        let mut runs = log_reader::Runs::new(data, context.data_keys.clone());
+        let mut runs = log_reader::Runs::from(data, context.data_keys.clone(), 1);
         let first = runs.peek().await.unwrap().unwrap().first;
         // The commits behind the older checkpoint, and all while there is only one.
         assert_eq!(first, last);
@@ -200,4 +200,17 @@ async fn a_damaged_row_is_not_copied() {
         (error.kind(), error.key()),
         (ErrorKind::Corrupt, Some(&key))
     );
+}
+
+#[test]
+fn a_checkpoint_is_due_when_the_log_outgrows_the_last() {
+    let sealed = |log_bytes, checkpoint_bytes| Sealed {
+        log_bytes,
+        checkpoint_bytes,
+        ..Sealed::default()
+    };
+    assert!(!is_due(&sealed((32 << 20) - 1, 0)));
+    assert!(is_due(&sealed(32 << 20, 0)));
+    assert!(!is_due(&sealed(99 << 20, 100 << 20)));
+    assert!(is_due(&sealed(100 << 20, 100 << 20)));
 }

@@ -158,6 +158,10 @@ pub struct LogPart {
 /// a bound on the memory that a hostile part could take.
 pub const PART_RAW_BYTES_MAX: usize = 9 << 20;
 
+/// The most commits of one run, so that those that may hold a commit are found without listing
+/// the log from its beginning.
+pub const RUN_COMMITS_MAX: u64 = 1 << 20;
+
 impl LogPart {
     /// Where the frame of a part belongs.
     pub fn place(volume: VolumeId, run: (Version, Version), part: u32) -> FramePlace {
@@ -225,7 +229,8 @@ impl LogPart {
         let (mut decoded, rest): (Self, _) = postcard::take_from_bytes(&frame.raw)
             .map_err(|e| corrupt("cannot be decoded").with_source(e))?;
         let named = (decoded.first, decoded.last, decoded.part) == (run.0, run.1, part);
-        if !rest.is_empty() || !named || part >= decoded.parts {
+        let too_long = run.1.saturating_sub(run.0) >= RUN_COMMITS_MAX;
+        if !rest.is_empty() || !named || too_long || part >= decoded.parts {
             return Err(corrupt("is not the one that its name says"));
         }
         let inside = |commit: &Commit| (run.0..=run.1).contains(&commit.sequence);

@@ -484,8 +484,25 @@ async fn runs_are_deleted_only_when_wholly_behind() {
     crate::log_reader::delete_log(context.data.as_ref(), &context.data_keys, 5)
         .await
         .unwrap();
-    let mut runs = Runs::new(Arc::clone(&context.data), context.data_keys.clone());
+    let mut runs = Runs::from(Arc::clone(&context.data), context.data_keys.clone(), 1);
     assert_eq!(runs.peek().await.unwrap().unwrap().first, 4);
     runs.take();
     assert!(runs.peek().await.unwrap().is_none());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn reading_far_on_does_not_list_the_log_from_its_beginning() {
+    let context = context(1);
+    let far = 3 * log::RUN_COMMITS_MAX;
+    for numbers in [1..=2, far..=far, far + 1..=far + 2] {
+        run(&context, 1, numbers).await;
+    }
+    let mut runs = Runs::from(
+        Arc::clone(&context.data),
+        context.data_keys.clone(),
+        far + 1,
+    );
+    assert_eq!(runs.peek().await.unwrap().unwrap().first, far);
+    let short = read_short(&context, far + 1).await;
+    assert_eq!(short, [(far + 1).to_string(), (far + 2).to_string()]);
 }

@@ -152,9 +152,7 @@ fn note_index(verifier: &mut Verifier<'_>, claim: &Claim) {
         }
         What::Upload | What::InlineOf | What::CommitsOf => return,
     };
-    if verifier.index_fixes.len() < super::FINDINGS_MAX {
-        verifier.index_fixes.push(fix);
-    }
+    verifier.note_index(fix);
 }
 
 /// How an index can be mended.

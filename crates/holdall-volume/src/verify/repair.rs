@@ -3,8 +3,6 @@
 //! Every change expects the head as it was when what it relies on was read, and writes the head
 //! anew: no commit can come in between, and every commit that was being planned is planned again.
 
-use std::collections::HashSet;
-
 use bytes::Bytes;
 use holdall_core::{BackendExt, Batch, ErrorKind, Expect, Key, Object, Result, Revision};
 
@@ -254,7 +252,7 @@ pub(super) async fn copies(verifier: &mut Verifier<'_>) -> Result<()> {
     if verifier.damaged.is_empty() {
         return Ok(());
     }
-    let mut wanted: HashSet<ChunkId> = std::mem::take(&mut verifier.damaged).into_iter().collect();
+    let mut wanted = std::mem::take(&mut verifier.damaged);
     let mut fetcher = Fetcher::default();
     let segments: Vec<SegmentId> = verifier.found.keys().copied().collect();
     for id in segments {

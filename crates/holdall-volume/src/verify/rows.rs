@@ -343,9 +343,7 @@ fn index(
     if checked.is_err() {
         // The key says it all: the row can be written anew, if it is one that must be there.
         let (index, of) = (key.clone(), target.clone());
-        verifier
-            .index_fixes
-            .push(claims::IndexFix::Add { index, of });
+        verifier.note_index(claims::IndexFix::Add { index, of });
     }
     scan.claim(key, bytes, target, what);
     checked.map(|()| true)
