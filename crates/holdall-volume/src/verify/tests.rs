@@ -4,15 +4,18 @@
 #[path = "../../tests/support/maker.rs"]
 mod maker;
 
+use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
 use futures::FutureExt;
 use holdall_core::{Expect, Key};
 
-use self::maker::{make, name};
+use self::maker::{Maker, SECRET, make, name, noise, people};
 use super::*;
-use crate::format::chunk::ChunkRow;
+use crate::data::{DataContext, PackSettings, Packer, source_of};
+use crate::format::chunk::{ChunkRow, Content};
+use crate::format::policy::{Compression, Policy};
 use crate::format::segment::SegmentRow;
 
 async fn check(context: &VerifyContext, repair: bool) -> Report {
@@ -441,4 +444,67 @@ async fn cancelling_ends_with_what_was_found() {
             .unwrap()
             .contains("\"complete\":false")
     );
+}
+
+/// What the data path stores is what verifying expects to find.
+#[tokio::test(flavor = "multi_thread")]
+async fn packed_segments_are_clean() {
+    let mut maker = Maker::new();
+    people(&mut maker).await;
+    let data = DataContext {
+        env: maker.context.env.clone(),
+        catalog: Arc::clone(&maker.context.catalog),
+        data: Arc::clone(&maker.context.data),
+        keys: maker.context.catalog_keys.clone(),
+        data_keys: maker.context.data_keys.clone(),
+        secret: SECRET,
+    };
+    let packer = Packer::new(data, 2, PackSettings::from(&Policy::default()));
+    let sizes = [1, 5000, 300 << 10, 3 << 20, 9 << 20];
+    let mut segments = BTreeMap::new();
+    for (seed, size) in (1..).zip(sizes) {
+        // Half of it can be compressed.
+        let bytes = [
+            noise(seed, size / 2),
+            Bytes::from(vec![b'.'; size - size / 2]),
+        ]
+        .concat();
+        let source = source_of(Bytes::from(bytes.clone()));
+        let stored = packer
+            .store(source, Compression::Zstd { level: 1 }, None)
+            .await
+            .unwrap();
+        for chunk in &stored.chunks {
+            let Some(place) = chunk.place else { continue };
+            if maker
+                .chunks
+                .insert(chunk.id, (place, chunk.level))
+                .is_none()
+            {
+                for child in &chunk.children {
+                    *maker.references.entry(child.id).or_default() += 1;
+                }
+            }
+        }
+        segments.extend(
+            stored
+                .segments
+                .iter()
+                .map(|segment| (segment.id, segment.bytes)),
+        );
+        let entry = maker.entry(seed, Content::Tree(stored.nodes), &bytes);
+        maker.put_entry(&format!("of {size} bytes"), entry);
+    }
+    for (id, bytes) in &segments {
+        maker.segment_row(*id, *bytes);
+    }
+    maker.finish().await;
+    let report = check(&maker.context, false).await;
+    assert!(report.findings.is_empty(), "{report:#?}");
+    let counts = report.counts;
+    assert_eq!(
+        (counts.segments, counts.entries_read),
+        (segments.len() as u64, 5)
+    );
+    assert!(counts.chunks > 6 && counts.frames > 4, "{counts:?}");
 }

@@ -36,16 +36,16 @@ fn chunk_frame(context: &VerifyContext, id: SegmentId, at: u32) -> FramePlace {
     }
 }
 
-const SECRET: ChunkSecret = ChunkSecret([9; 32]);
+pub const SECRET: ChunkSecret = ChunkSecret([9; 32]);
 
 /// A volume that is being made.
-struct Maker {
-    context: VerifyContext,
-    batch: Batch,
-    head: Head,
-    references: BTreeMap<ChunkId, u64>,
-    chunks: BTreeMap<ChunkId, (Place, u8)>,
-    commits: Vec<Commit>,
+pub struct Maker {
+    pub context: VerifyContext,
+    pub batch: Batch,
+    pub head: Head,
+    pub references: BTreeMap<ChunkId, u64>,
+    pub chunks: BTreeMap<ChunkId, (Place, u8)>,
+    pub commits: Vec<Commit>,
 }
 
 fn time(micros: u64) -> Timestamp {
@@ -57,7 +57,7 @@ pub fn name(text: &str) -> Name {
 }
 
 impl Maker {
-    fn new() -> Self {
+    pub fn new() -> Self {
         let volume = VolumeId::from_random([8; 12]);
         let context = VerifyContext {
             env: holdall_runtime::env(),
@@ -133,11 +133,22 @@ impl Maker {
         let bytes = frame::encode(place, 0, &[], &raw, Compression::None, &mut out).unwrap();
         out.extend_from_slice(&encode_footer(at, bytes));
         let key = self.context.data_keys.segment(id);
+        self.segment_row(id, out.len() as u64);
+        self.context
+            .data
+            .put(&key, out.into(), Expect::Absent)
+            .await
+            .unwrap();
+        id
+    }
+
+    /// Writes the row of a segment of so many bytes.
+    pub fn segment_row(&mut self, id: SegmentId, bytes: u64) {
         self.head.segments += 1;
-        self.head.segment_bytes += out.len() as u64;
+        self.head.segment_bytes += bytes;
         let row = SegmentRow {
             created: time(1),
-            bytes: out.len() as u64,
+            bytes,
             live_bytes: 0,
             chunks: 0,
             tier: 0,
@@ -150,15 +161,9 @@ impl Maker {
             }],
         };
         self.put(self.context.catalog_keys.segment(id), row);
-        self.context
-            .data
-            .put(&key, out.into(), Expect::Absent)
-            .await
-            .unwrap();
-        id
     }
 
-    fn entry(&mut self, version: u64, content: Content, whole: &[u8]) -> Entry {
+    pub fn entry(&mut self, version: u64, content: Content, whole: &[u8]) -> Entry {
         for node in content.nodes() {
             *self.references.entry(node.id).or_default() += 1;
         }
@@ -180,7 +185,7 @@ impl Maker {
         }
     }
 
-    fn put_entry(&mut self, text: &str, entry: Entry) {
+    pub fn put_entry(&mut self, text: &str, entry: Entry) {
         let keys = self.context.catalog_keys.clone();
         let (key, name) = (keys.entry(&name(text)), name(text));
         self.head.entries += 1;
@@ -236,7 +241,7 @@ impl Maker {
     }
 
     /// Writes chunk rows, and what is counted.
-    async fn finish(&mut self) {
+    pub async fn finish(&mut self) {
         let keys = self.context.catalog_keys.clone();
         let mut counted: BTreeMap<SegmentId, (u64, u64)> = BTreeMap::new();
         for (id, (place, level)) in self.chunks.clone() {
@@ -281,7 +286,7 @@ impl Maker {
     }
 }
 
-fn noise(seed: u64, bytes: usize) -> Bytes {
+pub fn noise(seed: u64, bytes: usize) -> Bytes {
     let mut hasher = blake3::Hasher::new();
     hasher.update(&seed.to_le_bytes());
     let mut out = vec![0; bytes];
@@ -289,7 +294,7 @@ fn noise(seed: u64, bytes: usize) -> Bytes {
     out.into()
 }
 
-async fn people(maker: &mut Maker) {
+pub async fn people(maker: &mut Maker) {
     let keys = maker.context.catalog_keys.clone();
     let row = VolumeRow {
         name: "test".to_owned(),
