@@ -72,13 +72,18 @@ async fn earlier_attempt(context: &SealContext, id: CheckpointId) -> Result<Opti
     let keys = (&context.catalog_keys, &context.data_keys);
     match verify_checkpoint(&context.data, keys, id).await {
         Ok(manifest) => Ok(Some(manifest)),
-        Err(error) if error.kind() == ErrorKind::Corrupt => {
+        Err(error) if is_unreadable(&error) => {
             let key = context.data_keys.manifest(id.sequence, id.epoch);
             context.data.delete(&key, Expect::Any).await?;
             Ok(None)
         }
         Err(error) => Err(error),
     }
+}
+
+fn is_unreadable(error: &Error) -> bool {
+    let newer = error.kind() == ErrorKind::Unsupported && error.operation() == Operation::Decode;
+    newer || error.kind() == ErrorKind::Corrupt
 }
 
 async fn write(context: &SealContext, id: CheckpointId) -> Result<Manifest> {
@@ -245,7 +250,8 @@ async fn clean_up(context: &SealContext) -> Result<()> {
     for id in list_checkpoints(data.as_ref(), keys).await? {
         match CheckpointReader::open(data, keys, id).await {
             Ok(_) => kept.push(id),
-            Err(error) if error.kind() == ErrorKind::Corrupt => {}
+            // One flipped bit can make it look as if a newer program wrote it.
+            Err(error) if is_unreadable(&error) => {}
             Err(error) => return Err(error),
         }
         if kept.len() == KEPT {

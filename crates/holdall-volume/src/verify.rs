@@ -195,11 +195,21 @@ impl Pages {
     }
 }
 
-/// The error as something to report: only damage is.
+/// The error as something to report: only damage is. One flipped bit can make a frame look as if a
+/// newer program wrote it, which must not end verifying; a row's checksum is looked at first.
 fn damage(error: Error) -> Result<String> {
-    match error.kind() {
-        ErrorKind::Corrupt => Ok(error.message().to_owned()),
-        _ => Err(error),
+    let newer = error.kind() == ErrorKind::Unsupported && error.operation() == Operation::Decode;
+    if newer || error.kind() == ErrorKind::Corrupt {
+        return Ok(error.message().to_owned());
+    }
+    Err(error)
+}
+
+/// The damage of a row. One that a newer program wrote is no damage, and ends verifying.
+fn row_damage_of<T>(result: Result<T>) -> Result<std::result::Result<T, String>> {
+    match result {
+        Err(error) if error.kind() == ErrorKind::Unsupported => Err(error),
+        result => damage_of(result),
     }
 }
 

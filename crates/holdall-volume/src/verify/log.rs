@@ -6,7 +6,7 @@ use holdall_core::{BackendExt, Key, Result};
 
 use super::{
     Collector, GoOn, Pages, Problem, Severity, Verifier, VerifyContext, damage, damage_of,
-    unreadable,
+    row_damage_of, unreadable,
 };
 use crate::checkpoint::{self, CheckpointReader, list_checkpoints};
 use crate::format::head::Sealed;
@@ -29,7 +29,7 @@ pub(super) async fn volume_row(
         Some(object) => row::decode::<VolumeRow>(&key, &object.value),
         None => Err(unreadable("the volume has no row of its own").with_key(&key)),
     };
-    let in_catalog = damage_of(found)?;
+    let in_catalog = row_damage_of(found)?;
     let data_key = context.data_keys.volume();
     let object = damage_of(context.data.get_all(&data_key).await)?;
     let in_data = match object {
@@ -132,7 +132,16 @@ async fn log(verifier: &mut Verifier<'_>, begins: u64) -> Result<GoOn> {
     let sealed = sealed(verifier).await?.upto;
     let mut reader = read_log(Arc::clone(&context.data), context.data_keys.clone(), begins);
     // A part that is missing is an interrupted attempt if another run has its commits.
-    while let Some(item) = reader.next().await? {
+    loop {
+        let next = match reader.next().await {
+            Err(error) => {
+                let logs = logs_key(verifier);
+                let key = error.key().cloned().unwrap_or(logs);
+                Some(LogItem::Damage { key, error })
+            }
+            Ok(item) => item,
+        };
+        let Some(item) = next else { break };
         match item {
             LogItem::Commits(commits) => {
                 verifier.collector.counts().log_commits += commits.len() as u64;
@@ -175,6 +184,10 @@ fn gap(verifier: &mut Verifier<'_>, first: u64, last: u64, sealed: u64) {
     verifier
         .collector
         .find(Problem::LogGap, severity, &key, message, CHECKPOINT);
+}
+
+fn logs_key(verifier: &Verifier<'_>) -> Key {
+    Key::parse(verifier.context.data_keys.logs()).expect("a prefix of keys is a key itself")
 }
 
 async fn foreign(verifier: &mut Verifier<'_>) -> Result<()> {

@@ -95,11 +95,13 @@ async fn replay(
         break;
     }
     let mut reader = read_log(Arc::clone(&context.data), context.data_keys.clone(), from);
-    while let Some(item) = reader.next().await? {
-        match item {
-            LogItem::Commits(commits) => take(names, states, commits),
-            LogItem::Gap { .. } => return Ok(None),
-            LogItem::Missing { .. } | LogItem::Damage { .. } => {}
+    loop {
+        match damage_of(reader.next().await)? {
+            Ok(None) => break,
+            Ok(Some(LogItem::Commits(commits))) => take(names, states, commits),
+            Ok(Some(LogItem::Gap { .. })) => return Ok(None),
+            // Another run may have the same; if not, a gap follows.
+            Ok(Some(LogItem::Missing { .. } | LogItem::Damage { .. })) | Err(_) => {}
         }
     }
     unsealed(verifier, names, states, reader.position()).await

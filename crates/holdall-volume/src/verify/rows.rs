@@ -4,7 +4,7 @@ use bytes::Bytes;
 use holdall_core::{BackendExt, Key, Result, Row, Timestamp};
 
 use super::claims::{self, Claim, What};
-use super::{GoOn, Pages, Problem, Severity, Verifier, damage_of};
+use super::{GoOn, Pages, Problem, Severity, Verifier, row_damage_of};
 use crate::format::chunk::ChunkRow;
 use crate::format::entry::{Entry, Name, Version};
 use crate::format::head::{Head, Sealed, WriterRow};
@@ -115,7 +115,7 @@ fn one(verifier: &mut Verifier<'_>, scan: &mut Scan, found: Row) -> Result<()> {
         return Ok(());
     };
     let decoded = decode(verifier, scan, &key, &object.value);
-    match damage_of(decoded)? {
+    match row_damage_of(decoded)? {
         Ok(true) => {}
         Ok(false) => {
             let message = "no row of a volume has this key";
