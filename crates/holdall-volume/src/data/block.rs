@@ -8,10 +8,10 @@ use std::sync::Arc;
 use bytes::Bytes;
 use holdall_core::{Error, Operation, Result};
 
-use super::budget::Permit;
 use super::compute;
 use super::pack::Packer;
-use super::pending::Placed;
+use super::pack::budget::Permit;
+use super::pack::pending::Placed;
 use crate::format::chunk::{ChunkId, ChunkRow, Digest};
 use crate::format::frame::{self, FrameKind, FramePlace, HEADER_BYTES, RAW_BYTES_MAX};
 use crate::format::policy::Compression;

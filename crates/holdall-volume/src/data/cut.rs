@@ -6,6 +6,8 @@
 //! level 1 and the gear table of the crate `fastcdc`. These constants are part of the format only
 //! in that a volume whose writers use others finds no equal chunks: reading never depends on them.
 
+mod gear;
+
 use std::pin::Pin;
 use std::sync::Arc;
 
@@ -14,8 +16,8 @@ use futures::future::{BoxFuture, ready};
 use futures::{Stream, StreamExt};
 use holdall_core::{Env, Result};
 
-use super::buffer::{Buffer, Buffers};
-use super::{compute, gear};
+use super::compute;
+use super::pack::buffer::{Buffer, Buffers};
 use crate::format::chunk::Digest;
 
 /// The least bytes of a chunk that is not the last of its value.

@@ -8,7 +8,7 @@ use holdall_core::{Result, Timestamp};
 
 use super::block::{Order, Processed, process};
 use super::pack::Packer;
-use super::pending::Placed;
+use super::pack::pending::Placed;
 use super::{EntryHint, StagedChunk, StagedSegment, Stored, compute, tree};
 use crate::format::chunk::{ChunkId, Content, Digest, Node, Place};
 use crate::format::entry::Entry;

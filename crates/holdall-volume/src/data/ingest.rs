@@ -17,7 +17,7 @@ use crate::format::chunk::{Digest, Node, ROOT_NODES_MAX};
 use crate::format::policy::Compression;
 
 /// How many blocks of one store may be worked on at once.
-const LANES: usize = 4;
+const LANES: usize = 3;
 
 /// Stores a source part by part, so that what is stored can be committed in between.
 #[derive(Debug)]

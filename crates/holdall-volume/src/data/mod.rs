@@ -9,24 +9,16 @@
 //! the commit that names it follows. What is never named is garbage that the sweep finds.
 
 mod block;
-mod budget;
-mod buffer;
-mod cache;
 mod cut;
 mod draft;
-mod fetch;
-mod gear;
 mod ingest;
 mod pack;
-mod pending;
 mod read;
 mod segment_file;
-mod segment_write;
 mod store;
 #[cfg(test)]
 mod tests;
 mod tree;
-mod walk;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -4,6 +4,11 @@
 //! A store that has appended everything asks for a flush. While one flush is being written, the
 //! next open segment collects the frames of all others, so that many small stores share one put.
 
+pub(super) mod budget;
+pub(super) mod buffer;
+mod finish;
+pub(super) mod pending;
+
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -13,12 +18,12 @@ use futures::channel::oneshot;
 use futures::future::Shared;
 use holdall_core::{Error, Operation, Result};
 
+use self::budget::Budget;
+use self::buffer::{Buffer, Buffers};
+use self::pending::{Pending, Placed};
 use super::block::{Body, EncodedFrame};
-use super::budget::Budget;
-use super::buffer::{Buffer, Buffers};
 use super::cut::CHUNK_BYTES_MAX;
-use super::pending::{Pending, Placed};
-use super::{DataContext, StagedSegment, compute, segment_write};
+use super::{DataContext, StagedSegment, compute};
 use crate::format::chunk::{ChunkId, Place};
 use crate::format::frame::{self, FrameKind, FramePlace};
 use crate::format::policy::{Compression, Policy};
@@ -453,11 +458,11 @@ impl Writing {
         let work = directory.frames.len() * 40;
         let finishing = context.clone();
         let bytes = compute(&context.env, work, move || {
-            segment_write::finish(&finishing, id, buffer, directory, closed)
+            finish::finish(&finishing, id, buffer, directory, closed)
         })
         .await??;
         let length = bytes.len() as u64;
-        segment_write::put(&context, self.id, bytes).await?;
+        finish::put(&context, self.id, bytes).await?;
         self.done = true;
         Ok(length)
     }

@@ -3,6 +3,10 @@
 //! Windows of a few MiB are fetched side by side, so that reading the next one and checking this
 //! one overlap. A reader holds a few windows, whatever the size of the entry.
 
+mod cache;
+mod fetch;
+mod walk;
+
 use std::collections::VecDeque;
 use std::ops::Range;
 use std::sync::Arc;
@@ -11,13 +15,17 @@ use bytes::{Bytes, BytesMut};
 use futures::{Stream, StreamExt, TryStreamExt, stream};
 use holdall_core::{Error, Operation, Result};
 
-use super::cache::FrameCache;
-use super::walk::{Leaf, Step, Walk, check_list};
-use super::{DataContext, fetch, tree};
+use self::cache::FrameCache;
+use self::walk::{Leaf, Step, Walk, check_list};
+use super::pack::budget::Budget;
+use super::{DataContext, tree};
 use crate::format::chunk::{Node, decode_list};
 
-/// How many windows of a stream are fetched at once.
+/// How many windows of a stream are fetched at once, if there is memory.
 const WINDOWS: usize = 3;
+
+/// How many windows all streams of a reader together may fetch ahead of the one each needs.
+const WINDOWS_AHEAD: usize = 8;
 
 /// Up to this many bytes are copied out of what was read with them.
 const KEPT_BYTES_MAX: usize = 64 << 10;
@@ -42,13 +50,16 @@ impl Default for ReadSettings {
 pub(crate) struct Reader {
     context: DataContext,
     cache: Arc<FrameCache>,
+    ahead: Budget,
 }
 
 impl Reader {
     pub(crate) fn new(context: DataContext, settings: ReadSettings) -> Self {
+        let cache = Arc::new(FrameCache::new(settings.cache_bytes));
         Self {
             context,
-            cache: Arc::new(FrameCache::new(settings.cache_bytes)),
+            cache,
+            ahead: Budget::new(WINDOWS_AHEAD),
         }
     }
 
@@ -62,13 +73,17 @@ impl Reader {
         nodes: Vec<Node>,
         range: Range<u64>,
     ) -> impl Stream<Item = Result<Bytes>> + Send + 'static {
-        let reader = self.clone();
+        let ahead: Vec<_> = (1..WINDOWS)
+            .map_while(|_| self.ahead.try_acquire(1))
+            .collect();
+        let at_once = 1 + ahead.len();
+        let state = Arc::new((self.clone(), ahead));
         self.windows(nodes, range)
             .map(move |window| {
-                let reader = reader.clone();
-                async move { reader.window(window?).await }
+                let state = Arc::clone(&state);
+                async move { state.0.window(window?).await }
             })
-            .buffered(WINDOWS)
+            .buffered(at_once)
             .map_ok(|pieces: VecDeque<Bytes>| stream::iter(pieces.into_iter().map(Ok)))
             .try_flatten()
     }

@@ -6,8 +6,8 @@ use holdall_core::{
     Timestamp,
 };
 
-use super::DataContext;
 use super::buffer::Buffer;
+use crate::data::DataContext;
 use crate::format::frame::{self, FrameKind, FramePlace};
 use crate::format::policy::Compression;
 use crate::format::segment::{Directory, SegmentId, encode_footer};

@@ -9,7 +9,7 @@ use std::sync::LazyLock;
 
 use fastcdc::v2020::{Normalization, get_gear_with_seed, select_masks};
 
-use super::cut::{CHUNK_BYTES_AVERAGE, CHUNK_BYTES_MAX, CHUNK_BYTES_MIN};
+use super::{CHUNK_BYTES_AVERAGE, CHUNK_BYTES_MAX, CHUNK_BYTES_MIN};
 
 /// After this many bytes the hash has forgotten what came before.
 const MEMORY: usize = 64;

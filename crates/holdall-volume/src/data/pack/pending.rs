@@ -4,7 +4,7 @@
 use std::collections::{HashMap, VecDeque};
 use std::time::Duration;
 
-use super::pack::Segment;
+use super::Segment;
 use crate::format::chunk::{ChunkId, Place};
 use crate::format::segment::SegmentId;
 

@@ -6,7 +6,7 @@ use std::ops::Range;
 
 use holdall_core::Result;
 
-use super::tree;
+use crate::data::tree;
 use crate::format::chunk::Node;
 
 /// About how many bytes are fetched and checked at once.

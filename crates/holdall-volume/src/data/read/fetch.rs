@@ -10,7 +10,7 @@ use futures::{StreamExt, TryStreamExt, stream};
 use holdall_core::{ByteRange, Error, ErrorKind, Operation, Result};
 
 use super::cache::FrameCache;
-use super::{DataContext, compute};
+use crate::data::{DataContext, compute};
 use crate::format::chunk::{ChunkId, ChunkRow, ChunkSecret, Digest, Node, Place};
 use crate::format::frame::{self, FrameKind, FramePlace};
 use crate::format::keys::VolumeId;
