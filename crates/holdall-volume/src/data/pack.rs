@@ -23,8 +23,9 @@ use self::buffer::{Buffer, Buffers};
 use self::pending::{Pending, Placed};
 use super::block::{Body, EncodedFrame};
 use super::cut::CHUNK_BYTES_MAX;
+use super::segment_file::places;
 use super::{DataContext, StagedSegment, compute};
-use crate::format::chunk::{ChunkId, Place};
+use crate::format::chunk::ChunkId;
 use crate::format::frame::{self, FrameKind, FramePlace};
 use crate::format::policy::{Compression, Policy};
 use crate::format::segment::{Directory, DirectoryEntry, DirectoryFrame, SegmentId};
@@ -355,40 +356,27 @@ impl Packer {
                 frame::rebind(open.buffer.tail_mut(at), place);
             }
         }
-        let frame_bytes = (open.buffer.len() - at) as u32;
-        let raw_bytes: u64 = frame
-            .chunks
-            .iter()
-            .map(|(_, bytes)| u64::from(*bytes))
-            .sum();
-        let mut placed = Vec::with_capacity(frame.chunks.len());
-        let mut chunk_at = 0;
-        for (id, bytes) in &frame.chunks {
-            let share = u64::from(frame_bytes) * u64::from(*bytes) / raw_bytes.max(1);
-            let place = Place {
-                segment,
-                frame_at: at as u32,
-                frame_bytes,
-                at: chunk_at,
-                bytes: *bytes,
-                stored: share as u32,
-            };
-            chunk_at += bytes;
-            placed.push((
-                *id,
-                Placed {
-                    place,
-                    segment: open.segment.clone(),
-                },
-            ));
-        }
+        let bytes = (open.buffer.len() - at) as u32;
         let (at, level, chunks) = (at as u32, frame.level, frame.chunks.clone());
-        open.directory.frames.push(DirectoryFrame {
+        let frame = DirectoryFrame {
             at,
-            bytes: frame_bytes,
+            bytes,
             level,
             chunks,
-        });
+        };
+        let placed = places(segment, &frame)
+            .into_iter()
+            .map(|(id, place)| {
+                (
+                    id,
+                    Placed {
+                        place,
+                        segment: open.segment.clone(),
+                    },
+                )
+            })
+            .collect();
+        open.directory.frames.push(frame);
         placed
     }
 

@@ -30,6 +30,9 @@ const WINDOWS_AHEAD: usize = 8;
 /// Up to this many bytes are copied out of what was read with them.
 const KEPT_BYTES_MAX: usize = 64 << 10;
 
+/// Up to this many bytes are taken from memory before the first of them is read.
+const TRUSTED_BYTES_MAX: usize = 64 << 20;
+
 /// How a reader uses memory.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct ReadSettings {
@@ -117,7 +120,8 @@ impl Reader {
                 first
             });
         }
-        let mut whole = BytesMut::with_capacity(length);
+        // What a damaged row may say is not taken at its word.
+        let mut whole = BytesMut::with_capacity(length.min(TRUSTED_BYTES_MAX));
         whole.extend_from_slice(&first);
         drop(first);
         while let Some(piece) = pieces.try_next().await? {

@@ -7,9 +7,9 @@ use futures::{Stream, stream};
 use holdall_core::{ByteRange, Error, Key, Operation, Result};
 
 use super::{DataContext, compute};
-use crate::format::chunk::{ChunkId, Digest};
+use crate::format::chunk::{ChunkId, Digest, Place};
 use crate::format::frame::{self, FrameKind, FramePlace, HEADER_BYTES, Header, RAW_BYTES_MAX};
-use crate::format::segment::{Directory, FOOTER_BYTES, SegmentId, decode_footer};
+use crate::format::segment::{Directory, DirectoryFrame, FOOTER_BYTES, SegmentId, decode_footer};
 
 /// How many bytes of a segment are read at once.
 const READ_BYTES: u64 = 4 << 20;
@@ -37,6 +37,49 @@ pub(crate) struct FrameFound {
     pub bytes: u32,
     /// What it holds, or why it cannot be read.
     pub found: Result<FrameChunks>,
+}
+
+impl FrameFound {
+    /// What a directory says of this frame; nothing if it cannot be read.
+    pub(crate) fn listed(&self) -> Option<DirectoryFrame> {
+        let found = self.found.as_ref().ok()?;
+        let chunks = found
+            .chunks
+            .iter()
+            .map(|(id, bytes)| (*id, bytes.len() as u32))
+            .collect();
+        Some(DirectoryFrame {
+            at: self.at,
+            bytes: self.bytes,
+            level: found.level,
+            chunks,
+        })
+    }
+}
+
+/// The places of a frame's chunks. Each gets its share of the frame's stored bytes, rounded down.
+pub(crate) fn places(segment: SegmentId, frame: &DirectoryFrame) -> Vec<(ChunkId, Place)> {
+    let raw_bytes: u64 = frame
+        .chunks
+        .iter()
+        .map(|(_, bytes)| u64::from(*bytes))
+        .sum();
+    let mut at = 0;
+    let place = |(id, bytes): &(ChunkId, u32)| {
+        let stored = u64::from(frame.bytes) * u64::from(*bytes) / raw_bytes.max(1);
+        let (frame_at, frame_bytes, stored) = (frame.at, frame.bytes, stored as u32);
+        let place = Place {
+            segment,
+            frame_at,
+            frame_bytes,
+            at,
+            bytes: *bytes,
+            stored,
+        };
+        at = at.saturating_add(*bytes);
+        (*id, place)
+    };
+    frame.chunks.iter().map(place).collect()
 }
 
 /// Reads a segment's directory. Its size is looked up if it is not given.

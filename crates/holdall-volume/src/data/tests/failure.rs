@@ -106,7 +106,7 @@ async fn a_backend_without_conditions_takes_segments() {
 
 #[test]
 fn dropped_stores_hold_up_nobody() {
-    for seed in 0..30 {
+    for seed in 0..12 {
         simulate(seed, |env| async move {
             let plan =
                 Plan::new(seed).chance(Method::Put, Fault::Slow(Duration::from_millis(20)), 500);
@@ -132,7 +132,7 @@ fn dropped_stores_hold_up_nobody() {
 
 #[test]
 fn storms_lose_nothing_that_was_stored() {
-    for seed in 0..20 {
+    for seed in 0..10 {
         simulate(seed, |env| async move {
             let (bed, data) = faulty(env, Plan::stormy(seed));
             let mut kept = Vec::new();

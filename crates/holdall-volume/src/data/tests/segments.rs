@@ -4,7 +4,7 @@ use bytes::Bytes;
 use futures::TryStreamExt;
 use holdall_core::{BackendExt, ErrorKind, Expect};
 
-use super::super::{FrameFound, frames, read_directory, source_of};
+use super::super::{FrameFound, frames, places, read_directory, source_of};
 use super::{Bed, KIB, MIB, ZSTD, hint, kind, noise, text};
 use crate::format::chunk::Content;
 use crate::format::segment::SegmentId;
@@ -105,13 +105,21 @@ async fn frames_are_found_with_and_without_the_directory() {
     let walked = all(&bed, false).await;
     assert!(listed.len() > 3 && listed.len() == walked.len());
     let mut ids = Vec::new();
+    let mut found = Vec::new();
     for (a, b) in listed.iter().zip(&walked) {
         assert_eq!((a.at, a.bytes), (b.at, b.bytes));
         assert_eq!(a.found.as_ref().unwrap(), b.found.as_ref().unwrap());
+        found.extend(places(FIRST, &a.listed().unwrap()));
         ids.extend(a.found.as_ref().unwrap().chunks.iter().map(|(id, _)| *id));
     }
     let expected: Vec<_> = stored.iter().map(|stored| stored.chunks[0].id).collect();
     assert_eq!(ids, expected);
+    // A catalog that is made anew from frames has the same places as the one that was lost.
+    let chunks = stored.iter().map(|stored| &stored.chunks[0]);
+    let placed: Vec<_> = chunks
+        .map(|chunk| (chunk.id, chunk.place.unwrap()))
+        .collect();
+    assert_eq!(found, placed);
 }
 
 #[tokio::test(flavor = "multi_thread")]
