@@ -33,6 +33,10 @@ pub struct Head {
     pub live_bytes: u64,
     /// The newest commit that a snapshot pins; 0 if none does.
     pub snapshot_last: u64,
+    /// The epoch of the writer that wrote this row.
+    pub epoch: u64,
+    /// Counts the batches of that writer, so that it recognises its own.
+    pub batch: u64,
 }
 
 /// How far the commit log and the checkpoints on the data backend reach.

@@ -1,6 +1,7 @@
 //! Uploads in parts.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use bytes::Bytes;
 use holdall_core::{Key, Result, Timestamp};
@@ -12,6 +13,9 @@ use super::row;
 
 /// The highest number of a part.
 pub const PART_NUMBER_MAX: u32 = 10_000;
+
+/// How long an upload may go without a new part before it may be aborted by others.
+pub const UPLOAD_LEASE: Duration = Duration::from_secs(7 * 24 * 3600);
 
 /// An upload that is neither completed nor aborted.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -1,0 +1,492 @@
+//! The queue of requests and the one task that commits them.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::time::Duration;
+
+use futures::channel::oneshot;
+use holdall_core::{
+    Backend, BackendExt, Batch, Env, Error, ErrorKind, Expect, Operation, Result, Revision,
+};
+
+use super::plan::Plan;
+use super::request::{Committed, Request, Write};
+use super::rows::Wanted;
+use crate::format::entry::Version;
+use crate::format::head::{Head, WriterRow};
+use crate::format::keys::CatalogKeys;
+use crate::format::log;
+use crate::format::policy::VolumeRow;
+use crate::format::row;
+
+/// The most requests in one batch.
+const GROUP_REQUESTS_MAX: usize = 1024;
+
+/// How many inline and row bytes make a batch full.
+const GROUP_BYTES_MAX: usize = 4 << 20;
+
+/// How many steps make a batch full, where the catalog takes that many.
+const GROUP_STEPS_MAX: usize = 20_000;
+
+/// How often a group is planned again before its callers hear of it.
+const ATTEMPTS_MAX: u32 = 200;
+
+/// How often a plan may ask for more rows: entry, its chunks, their segments, lists below.
+const LOADS_MAX: u32 = 64;
+
+/// What committing works on.
+#[derive(Clone, Debug)]
+pub(crate) struct CommitContext {
+    pub env: Env,
+    pub catalog: Arc<dyn Backend>,
+    pub keys: CatalogKeys,
+    /// Who writes, for people.
+    pub holder: String,
+}
+
+/// Makes commits. Cheap to clone.
+#[derive(Clone, Debug)]
+pub(crate) struct Committer(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    context: CommitContext,
+    queue: Mutex<Queue>,
+    volume: RwLock<Arc<VolumeRow>>,
+    /// What the last batch has left; taken by the task that drives.
+    writer: futures::lock::Mutex<Option<Writer>>,
+    /// Inline bytes and commits that were committed since the log was last sealed.
+    unsealed: Mutex<u64>,
+}
+
+#[derive(Debug, Default)]
+struct Queue {
+    waiting: VecDeque<Waiting>,
+    driving: bool,
+    closed: Option<String>,
+}
+
+#[derive(Debug)]
+struct Waiting {
+    request: Request,
+    answer: oneshot::Sender<Result<Committed>>,
+}
+
+/// A writer that has taken an epoch.
+#[derive(Clone, Debug)]
+struct Writer {
+    epoch: u64,
+    row: WriterRow,
+    row_revision: Revision,
+    head: Head,
+    head_revision: Option<Revision>,
+    /// Counts the batches.
+    batch: u64,
+    /// The last batch, while it is not known whether it has happened.
+    doubt: Option<Doubt>,
+}
+
+/// A batch of which it is not known whether it has happened, or still will.
+///
+/// It expects the head as it was: once the head has changed it can no longer happen.
+#[derive(Clone, Debug)]
+struct Doubt {
+    batch: u64,
+    last: Option<Version>,
+    results: Vec<Result<Committed>>,
+}
+
+impl Committer {
+    pub(crate) fn new(context: CommitContext, volume: VolumeRow) -> Self {
+        Self(Arc::new(Inner {
+            context,
+            queue: Mutex::default(),
+            volume: RwLock::new(Arc::new(volume)),
+            writer: futures::lock::Mutex::new(None),
+            unsealed: Mutex::new(0),
+        }))
+    }
+
+    /// The volume's row as of the last commit that was seen.
+    pub(crate) fn volume(&self) -> Arc<VolumeRow> {
+        Arc::clone(&self.0.volume.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Bytes committed since this was last asked, as a measure of what is not yet sealed.
+    pub(crate) fn take_unsealed(&self, at_least: u64) -> bool {
+        let mut unsealed = self.0.unsealed.lock().unwrap_or_else(PoisonError::into_inner);
+        let due = *unsealed > 0 && *unsealed >= at_least;
+        if due {
+            *unsealed = 0;
+        }
+        due
+    }
+
+    /// The epoch of this writer, which it takes now if it has none.
+    pub(crate) async fn epoch(&self) -> Result<u64> {
+        if let Some(reason) = self.0.queue().closed.clone() {
+            return Err(Error::closed(Operation::Commit, reason));
+        }
+        let mut writer = self.0.writer.lock().await;
+        self.0.ensure_writer(&mut writer).await.map(|writer| writer.epoch)
+    }
+
+    /// The epoch of this writer, if it has taken one.
+    pub(crate) async fn epoch_taken(&self) -> Option<u64> {
+        self.0.writer.lock().await.as_ref().map(|writer| writer.epoch)
+    }
+
+    /// Whether the writer's lease should be rewritten, or it should learn that it was ended.
+    pub(crate) async fn needs_renewal(&self) -> bool {
+        let lease = self.volume().policy.lease;
+        let soon = self.0.context.env.now().plus(lease / 2);
+        let writer = self.0.writer.lock().await;
+        writer.as_ref().is_none_or(|writer| writer.row.lease_until < soon)
+    }
+
+    /// Commits a request: all of it, or nothing.
+    ///
+    /// Dropping the future does not take the request back.
+    pub(crate) async fn submit(&self, request: Request) -> Result<Committed> {
+        let (answer, answered) = oneshot::channel();
+        let drive = {
+            let mut queue = self.0.queue();
+            if let Some(reason) = &queue.closed {
+                return Err(Error::closed(Operation::Commit, reason.clone()));
+            }
+            queue.waiting.push_back(Waiting { request, answer });
+            !std::mem::replace(&mut queue.driving, true)
+        };
+        if drive {
+            let inner = Arc::clone(&self.0);
+            self.0.context.env.spawn(async move { inner.drive().await });
+        }
+        answered.await.unwrap_or_else(|_| {
+            Err(Error::closed(Operation::Commit, "the volume's environment has ended"))
+        })
+    }
+
+    /// Ends this writer: what waits is still committed, what comes later is refused.
+    pub(crate) async fn close(&self) -> Result<()> {
+        // Behind everything that waits.
+        if self.epoch_taken().await.is_some() {
+            match self.submit(Request::default()).await {
+                Err(error) if error.kind() != ErrorKind::Closed => return Err(error),
+                _ => {}
+            }
+        }
+        self.0.close("the volume was closed; open it again");
+        let mut writer = self.0.writer.lock().await;
+        let Some(writer) = writer.take() else { return Ok(()) };
+        let key = self.0.context.keys.writer(writer.epoch);
+        let ended = WriterRow { ended: true, ..writer.row };
+        let mut batch = Batch::new();
+        let value = row::encode(&key, &ended);
+        batch.put(key, value, Expect::Revision(writer.row_revision));
+        match self.0.context.catalog.apply(batch).await {
+            // Ended by others already: that is what was wanted.
+            Err(error) if error.kind() == ErrorKind::Conflict => Ok(()),
+            other => other.map(drop),
+        }
+    }
+}
+
+impl Inner {
+    fn queue(&self) -> std::sync::MutexGuard<'_, Queue> {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn close(&self, reason: &str) {
+        self.queue().closed.get_or_insert_with(|| reason.to_owned());
+    }
+
+    /// Commits what waits, group by group, until nothing does.
+    async fn drive(self: Arc<Self>) {
+        let mut writer = self.writer.lock().await;
+        loop {
+            let group = self.take_group();
+            if group.is_empty() {
+                return;
+            }
+            let (requests, answers): (Vec<_>, Vec<_>) =
+                group.into_iter().map(|waiting| (waiting.request, waiting.answer)).unzip();
+            let results = self.commit(&mut writer, &requests).await;
+            for (answer, result) in answers.into_iter().zip(results) {
+                // A caller that has gone no longer wants the answer.
+                let _ = answer.send(result);
+            }
+        }
+    }
+
+    fn take_group(&self) -> Vec<Waiting> {
+        let mut queue = self.queue();
+        let profile = self.context.catalog.profile();
+        let bytes_max = GROUP_BYTES_MAX.min((profile.batch_bytes_max / 2) as usize);
+        let (mut steps, mut bytes, mut group) = (0, 0, Vec::new());
+        while let Some(next) = queue.waiting.front() {
+            let (next_steps, next_bytes) = next.request.weight();
+            let full = steps + next_steps > GROUP_STEPS_MAX.min(profile.batch_ops_max / 2)
+                || bytes + next_bytes > bytes_max
+                || group.len() == GROUP_REQUESTS_MAX;
+            if full && !group.is_empty() {
+                break;
+            }
+            steps += next_steps;
+            bytes += next_bytes;
+            group.extend(queue.waiting.pop_front());
+        }
+        queue.driving = !group.is_empty();
+        group
+    }
+
+    /// Commits a group; one result for each request.
+    async fn commit(
+        &self,
+        slot: &mut Option<Writer>,
+        requests: &[Request],
+    ) -> Vec<Result<Committed>> {
+        // What an earlier group left in doubt was told to its callers.
+        if let Some(writer) = slot.as_mut() {
+            writer.doubt = None;
+        }
+        let mut attempt = 0;
+        loop {
+            let error = match self.attempt(slot, requests).await {
+                Ok(results) => return results,
+                Err(error) => error,
+            };
+            attempt += 1;
+            let again = match error.kind() {
+                ErrorKind::Conflict | ErrorKind::Unknown => attempt < ATTEMPTS_MAX,
+                ErrorKind::Unavailable => attempt < 5,
+                _ => false,
+            };
+            if !again {
+                // Whether a batch of unknown outcome happened is for the next commit to find out.
+                return requests.iter().map(|_| Err(error.clone())).collect();
+            }
+            self.back_off(attempt, error.kind()).await;
+            match self.reload(slot, &error).await {
+                Ok(None) => {}
+                Ok(Some(results)) => return results,
+                Err(error) => return requests.iter().map(|_| Err(error.clone())).collect(),
+            }
+        }
+    }
+
+    async fn back_off(&self, attempt: u32, kind: ErrorKind) {
+        let slots = match kind {
+            ErrorKind::Conflict => u64::from(attempt.min(6)) * 100,
+            _ => 1000 << attempt.min(7),
+        };
+        let pause = self.context.env.random_below(slots + 1);
+        self.context.env.sleep(Duration::from_micros(pause)).await;
+    }
+
+    async fn attempt(
+        &self,
+        slot: &mut Option<Writer>,
+        requests: &[Request],
+    ) -> Result<Vec<Result<Committed>>> {
+        let context = &self.context;
+        let writer = self.ensure_writer(slot).await?;
+        let volume = Arc::clone(&self.volume.read().unwrap_or_else(PoisonError::into_inner));
+        let now = context.env.now();
+        let head = writer.head.clone();
+        let mut plan =
+            Plan::new(context.keys.clone(), head, Arc::clone(&volume), writer.epoch, now);
+        let results = self.plan(&mut plan, &writer.head, &volume, requests).await?;
+        let last = plan.commits.last().map(|commit| commit.sequence);
+        writer.batch += 1;
+        (plan.head.epoch, plan.head.batch) = (writer.epoch, writer.batch);
+        let mut batch = plan.batch(writer.head_revision.clone());
+        let lease = volume.policy.lease;
+        let renewed = (plan.renew || writer.row.lease_until < now.plus(lease / 2))
+            .then(|| WriterRow { lease_until: now.plus(lease), ..writer.row.clone() });
+        let key = context.keys.writer(writer.epoch);
+        let expect = Expect::Revision(writer.row_revision.clone());
+        match &renewed {
+            Some(row) => {
+                let value = row::encode(&key, row);
+                batch.put(key, value, expect)
+            }
+            None => batch.check(key, expect),
+        };
+        let bytes = batch.bytes() as u64;
+        let revision = context.catalog.apply(batch).await.inspect_err(|error| {
+            if error.kind() == ErrorKind::Unknown {
+                let results = results.clone();
+                writer.doubt = Some(Doubt { batch: writer.batch, last, results });
+            }
+        })?;
+        if let Some(row) = renewed {
+            writer.row = row;
+            writer.row_revision = revision.clone();
+        }
+        writer.head = plan.head;
+        writer.head_revision = Some(revision);
+        writer.doubt = None;
+        *self.volume.write().unwrap_or_else(PoisonError::into_inner) = plan.volume;
+        if last.is_some() {
+            *self.unsealed.lock().unwrap_or_else(PoisonError::into_inner) += bytes;
+        }
+        Ok(results)
+    }
+
+    /// Plans a group, loading rows until none is missing.
+    async fn plan(
+        &self,
+        plan: &mut Plan,
+        head: &Head,
+        volume: &Arc<VolumeRow>,
+        requests: &[Request],
+    ) -> Result<Vec<Result<Committed>>> {
+        let mut wanted = first_wanted(plan, requests);
+        for _ in 0..LOADS_MAX {
+            if !wanted.is_empty() {
+                plan.load(&self.context.catalog, wanted).await?;
+            }
+            let results = requests.iter().map(|request| plan.add(request)).collect();
+            wanted = plan.take_wanted();
+            if wanted.is_empty() {
+                return Ok(results);
+            }
+            plan.restart(head.clone(), Arc::clone(volume));
+        }
+        let message = "a commit needs more rows each time it is planned; split it";
+        Err(Error::invalid(Operation::Commit, message))
+    }
+
+    /// Reads head and writer again after a batch that did not happen, or may have. Returns the
+    /// results if it did.
+    async fn reload(
+        &self,
+        slot: &mut Option<Writer>,
+        cause: &Error,
+    ) -> Result<Option<Vec<Result<Committed>>>> {
+        let Some(writer) = slot.as_mut() else { return Ok(None) };
+        let context = &self.context;
+        let keys = [context.keys.head(), context.keys.writer(writer.epoch), context.keys.volume()];
+        let rows = context.catalog.get_many(&keys).await?;
+        let [head, row, volume] = rows.as_slice() else { return Ok(None) };
+        let Some(head) = head else { return Err(missing_head(&keys[0])) };
+        let still = match row {
+            Some(object) => {
+                writer.row = row::decode(&keys[1], &object.value)?;
+                writer.row_revision = object.revision.clone();
+                !writer.row.ended
+            }
+            None => false,
+        };
+        if !still {
+            let reason = "this writer was ended by another after its lease; open the volume again";
+            self.close(reason);
+            return Err(Error::closed(Operation::Commit, reason).with_source(cause.clone()));
+        }
+        writer.head = row::decode(&keys[0], &head.value)?;
+        writer.head_revision = Some(head.revision.clone());
+        if let Some(volume) = volume {
+            let volume = Arc::new(row::decode(&keys[2], &volume.value)?);
+            *self.volume.write().unwrap_or_else(PoisonError::into_inner) = volume;
+        }
+        self.settle(writer).await
+    }
+
+    /// Finds out whether the last batch has happened, if that is in doubt.
+    async fn settle(&self, writer: &mut Writer) -> Result<Option<Vec<Result<Committed>>>> {
+        let Some(doubt) = &writer.doubt else { return Ok(None) };
+        let mut happened = (writer.head.epoch, writer.head.batch) == (writer.epoch, doubt.batch);
+        if let Some(last) = doubt.last.filter(|_| !happened) {
+            let key = self.context.keys.log(last);
+            if let Some(found) = self.context.catalog.get_all(&key).await? {
+                let commits = log::decode_commits(&key, &found.value)?;
+                let ours = |commit: &log::Commit| commit.epoch == writer.epoch;
+                happened = commits.last().is_some_and(ours);
+            }
+        }
+        if happened {
+            return Ok(writer.doubt.take().map(|doubt| doubt.results));
+        }
+        Ok(None)
+    }
+
+    /// The writer of this handle; takes an epoch the first time.
+    async fn ensure_writer<'a>(&self, slot: &'a mut Option<Writer>) -> Result<&'a mut Writer> {
+        if slot.is_none() {
+            *slot = Some(self.take_epoch().await?);
+        }
+        slot.as_mut().ok_or_else(|| Error::closed(Operation::Commit, "the writer was ended"))
+    }
+
+    async fn take_epoch(&self) -> Result<Writer> {
+        let context = &self.context;
+        let lease = self.volume.read().unwrap_or_else(PoisonError::into_inner).policy.lease;
+        let head_key = context.keys.head();
+        let mut attempt = 0;
+        loop {
+            let found = context.catalog.get_all(&head_key).await?;
+            let found = found.ok_or_else(|| missing_head(&head_key))?;
+            let mut head: Head = row::decode(&head_key, &found.value)?;
+            let epoch = head.next_epoch;
+            head.next_epoch += 1;
+            let now = context.env.now();
+            let row = WriterRow {
+                holder: context.holder.clone(),
+                opened: now,
+                lease_until: now.plus(lease),
+                ended: false,
+            };
+            let key = context.keys.writer(epoch);
+            let mut batch = Batch::new();
+            let value = row::encode(&key, &row);
+            batch.put(key, value, Expect::Absent);
+            let value = row::encode(&head_key, &head);
+            batch.put(head_key.clone(), value, Expect::Revision(found.revision));
+            attempt += 1;
+            match context.catalog.apply(batch).await {
+                Ok(revision) => {
+                    let head_revision = Some(revision.clone());
+                    return Ok(Writer {
+                        epoch,
+                        row,
+                        row_revision: revision,
+                        head,
+                        head_revision,
+                        batch: 0,
+                        doubt: None,
+                    });
+                }
+                // An epoch that was taken without our knowing is left to the sweep.
+                Err(error)
+                    if attempt < ATTEMPTS_MAX
+                        && matches!(error.kind(), ErrorKind::Conflict | ErrorKind::Unknown) =>
+                {
+                    self.back_off(attempt, error.kind()).await;
+                }
+                Err(error) => return Err(error),
+            }
+        }
+    }
+}
+
+fn missing_head(key: &holdall_core::Key) -> Error {
+    let message = "the volume's catalog has no head; run `holdall rebuild`";
+    Error::corrupt(Operation::Commit, message).with_key(key)
+}
+
+/// The rows that the requests name, each once: mostly all that is needed.
+fn first_wanted(plan: &Plan, requests: &[Request]) -> Vec<Wanted> {
+    let mut wanted = Vec::new();
+    for request in requests {
+        for write in &request.writes {
+            if let Write::Put { name, .. } | Write::Delete { name, .. } = write {
+                wanted.extend(plan.wants_entry(name));
+            }
+        }
+        wanted.extend(request.chunks.iter().filter_map(|chunk| plan.wants_chunk(&chunk.id)));
+        wanted.extend(request.segments.iter().map(|segment| Wanted::Segment(segment.id)));
+    }
+    let mut seen = std::collections::HashSet::with_capacity(wanted.len());
+    wanted.retain(|wanted| seen.insert(wanted.clone()));
+    wanted
+}

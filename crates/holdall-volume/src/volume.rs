@@ -1,0 +1,413 @@
+//! An open volume: created, opened, told what to do, closed.
+
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use holdall_core::{
+    Backend, BackendExt, Batch, Env, Error, Expect, Operation, Result, Timestamp,
+};
+use serde::Serialize;
+
+use crate::checkpoint::checkpoint;
+use crate::commit::{CommitContext, Committer, Maintain, Request, Write};
+use crate::data::{DataContext, PackSettings, Packer, ReadSettings, Reader};
+use crate::format::checkpoint::CheckpointId;
+use crate::format::chunk::ChunkSecret;
+use crate::format::entry::Version;
+use crate::format::head::{Head, Sealed};
+use crate::format::keys::{CatalogKeys, DataKeys, VolumeId};
+use crate::format::policy::{Policy, VolumeRow};
+use crate::format::row;
+use crate::read::ReadContext;
+use crate::seal::{SealContext, seal};
+use crate::verify::{Report, VerifyContext, VerifyOptions, verify};
+
+/// The least value that a data backend must take: a frame of the longest chunk, with room.
+const DATA_VALUE_BYTES_MIN: u64 = 5 << 20;
+
+/// After how many committed bytes the log is sealed in the background.
+const SEAL_BYTES: u64 = 8 << 20;
+
+/// How often an open writer looks whether there is something to seal or a lease to renew.
+const HEARTBEAT: Duration = Duration::from_secs(5);
+
+/// Where a volume lives and who opens it.
+#[derive(Clone, Debug)]
+pub struct Resources {
+    /// Time, chance and threads.
+    pub env: Env,
+    /// Holds the catalog; must be atomic.
+    pub catalog: Arc<dyn Backend>,
+    /// Holds segments, log and checkpoints.
+    pub data: Arc<dyn Backend>,
+    /// Who opens it, for people: program and command, without secrets.
+    pub holder: String,
+}
+
+/// A named store with a policy: a catalog and its segments. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Volume {
+    pub(crate) shared: Arc<Shared>,
+}
+
+/// What all handles of an open volume share.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    pub(crate) resources: Resources,
+    pub(crate) id: VolumeId,
+    pub(crate) read: Arc<ReadContext>,
+    pub(crate) committer: Committer,
+    writer: futures::lock::Mutex<Option<Arc<Writer>>>,
+    sealing: futures::lock::Mutex<()>,
+}
+
+/// An epoch of this handle, and the segments that it writes.
+#[derive(Debug)]
+pub(crate) struct Writer {
+    pub(crate) epoch: u64,
+    pub(crate) packer: Arc<Packer>,
+}
+
+/// How much a volume holds, and how safe it is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Usage {
+    /// How many entries there are now.
+    pub entries: u64,
+    /// Their bytes.
+    pub bytes: u64,
+    /// The most bytes allowed.
+    pub quota_bytes: Option<u64>,
+    /// How many superseded versions are kept.
+    pub history_entries: u64,
+    /// Their bytes.
+    pub history_bytes: u64,
+    /// Bytes of parts that are not yet an entry.
+    pub upload_bytes: u64,
+    /// How many segments there are.
+    pub segments: u64,
+    /// Their bytes, dead ones included.
+    pub segment_bytes: u64,
+    /// Stored bytes that something names.
+    pub live_bytes: u64,
+    /// The newest commit.
+    pub sequence: Version,
+    /// Its time.
+    pub time: Timestamp,
+    /// Every commit up to this one can be rebuilt from the data backend alone.
+    pub recoverable_upto: Version,
+    /// The newest verified checkpoint; 0 if there is none.
+    pub checkpoint: Version,
+}
+
+impl Volume {
+    /// Makes a new, empty volume.
+    ///
+    /// # Errors
+    /// `Invalid` if the policy cannot work; `Unsupported` if the backends cannot hold a volume;
+    /// those of the backends.
+    pub async fn create(resources: Resources, name: &str, policy: Policy) -> Result<Self> {
+        policy.check()?;
+        check_backends(&resources)?;
+        let env = &resources.env;
+        let id = VolumeId::from_random(env.random());
+        let secret = ChunkSecret(env.random());
+        let row = VolumeRow { name: name.to_owned(), created: env.now(), secret, policy };
+        let data_keys = DataKeys::new(id);
+        // First where it can be found again if the catalog is lost.
+        let object = row.encode_object(id)?;
+        resources.data.put(&data_keys.volume(), object, Expect::Absent).await?;
+        let keys = CatalogKeys::new(id);
+        let mut batch = Batch::new();
+        let head = Head { next_epoch: 1, time: row.created, ..Head::default() };
+        let sealed = Sealed { time: row.created, ..Sealed::default() };
+        batch.put(keys.volume(), row::encode(&keys.volume(), &row), Expect::Absent);
+        batch.put(keys.head(), row::encode(&keys.head(), &head), Expect::Absent);
+        batch.put(keys.sealed(), row::encode(&keys.sealed(), &sealed), Expect::Absent);
+        resources.catalog.apply(batch).await?;
+        Ok(Self::assemble(resources, id, row))
+    }
+
+    /// Opens a volume. This reads only; a writer's epoch is taken with the first write.
+    ///
+    /// # Errors
+    /// `Invalid` if the catalog has no such volume; those of the backends.
+    pub async fn open(resources: Resources, id: VolumeId) -> Result<Self> {
+        check_backends(&resources)?;
+        let key = CatalogKeys::new(id).volume();
+        let Some(found) = resources.catalog.get_all(&key).await? else {
+            let message = format!("the catalog has no volume {id}; list volumes, or rebuild it");
+            return Err(Error::invalid(Operation::Open, message));
+        };
+        let row = row::decode(&key, &found.value)?;
+        Ok(Self::assemble(resources, id, row))
+    }
+
+    fn assemble(resources: Resources, id: VolumeId, row: VolumeRow) -> Self {
+        let keys = CatalogKeys::new(id);
+        let context = CommitContext {
+            env: resources.env.clone(),
+            catalog: Arc::clone(&resources.catalog),
+            keys: keys.clone(),
+            holder: resources.holder.clone(),
+        };
+        let data = DataContext {
+            env: resources.env.clone(),
+            catalog: Arc::clone(&resources.catalog),
+            data: Arc::clone(&resources.data),
+            keys,
+            data_keys: DataKeys::new(id),
+            secret: row.secret,
+        };
+        let reader = Reader::new(data, ReadSettings::default());
+        let committer = Committer::new(context, row);
+        let read = Arc::new(ReadContext::new(&resources, id, reader, committer.clone()));
+        let shared = Shared {
+            resources,
+            id,
+            read,
+            committer,
+            writer: futures::lock::Mutex::new(None),
+            sealing: futures::lock::Mutex::new(()),
+        };
+        Self { shared: Arc::new(shared) }
+    }
+
+    /// The volume's identity.
+    pub fn id(&self) -> VolumeId {
+        self.shared.id
+    }
+
+    /// The volume's name.
+    pub fn name(&self) -> String {
+        self.shared.committer.volume().name.clone()
+    }
+
+    /// What the volume is told to do.
+    pub fn policy(&self) -> Policy {
+        self.shared.committer.volume().policy.clone()
+    }
+
+    /// When the volume was created.
+    pub fn created(&self) -> Timestamp {
+        self.shared.committer.volume().created
+    }
+
+    /// Tells the volume to do something else from now on.
+    ///
+    /// # Errors
+    /// `Invalid` if the policy cannot work; `Unsupported` if it indexes other attributes than
+    /// before, which an existing volume cannot change.
+    pub async fn set_policy(&self, policy: Policy) -> Result<()> {
+        policy.check()?;
+        let row = self.shared.committer.volume();
+        if policy.indexed != row.policy.indexed {
+            let message = "the indexed attributes of a volume are fixed when it is created";
+            return Err(Error::unsupported(Operation::Configure, message));
+        }
+        self.set_row(VolumeRow { policy, ..(*row).clone() }).await
+    }
+
+    /// Gives the volume another name.
+    ///
+    /// # Errors
+    /// Those of the backends.
+    pub async fn set_name(&self, name: &str) -> Result<()> {
+        let row = self.shared.committer.volume();
+        self.set_row(VolumeRow { name: name.to_owned(), ..(*row).clone() }).await
+    }
+
+    async fn set_row(&self, row: VolumeRow) -> Result<()> {
+        let object = row.encode_object(self.shared.id)?;
+        self.shared.committer.submit(Request::one(Write::SetVolume(Box::new(row)))).await?;
+        let key = DataKeys::new(self.shared.id).volume();
+        self.shared.resources.data.put(&key, object, Expect::Any).await.map(drop)
+    }
+
+    /// How much the volume holds, and how safe it is.
+    ///
+    /// # Errors
+    /// Those of the catalog.
+    pub async fn usage(&self) -> Result<Usage> {
+        let keys = CatalogKeys::new(self.shared.id);
+        let wanted = [keys.head(), keys.sealed()];
+        let rows = self.shared.resources.catalog.get_many(&wanted).await?;
+        let [Some(head), Some(sealed)] = rows.as_slice() else {
+            let message = "the volume's catalog has no head; run `holdall rebuild`";
+            return Err(Error::corrupt(Operation::Get, message).with_key(&wanted[0]));
+        };
+        let head: Head = row::decode(&wanted[0], &head.value)?;
+        let sealed: Sealed = row::decode(&wanted[1], &sealed.value)?;
+        Ok(Usage {
+            entries: head.entries,
+            bytes: head.bytes,
+            quota_bytes: self.policy().quota_bytes,
+            history_entries: head.history_entries,
+            history_bytes: head.history_bytes,
+            upload_bytes: head.upload_bytes,
+            segments: head.segments,
+            segment_bytes: head.segment_bytes,
+            live_bytes: head.live_bytes,
+            sequence: head.sequence,
+            time: head.time,
+            recoverable_upto: sealed.upto,
+            checkpoint: sealed.checkpoint,
+        })
+    }
+
+    /// Writes every commit so far into the log on the data backend.
+    ///
+    /// # Errors
+    /// As [`seal`].
+    pub async fn seal(&self) -> Result<Sealed> {
+        self.shared.seal().await
+    }
+
+    /// Copies the catalog to the data backend, so that a rebuild need not read the whole log.
+    /// Nothing if there was nothing new.
+    ///
+    /// # Errors
+    /// As [`checkpoint`].
+    pub async fn checkpoint(&self) -> Result<Option<CheckpointId>> {
+        let _one_at_a_time = self.shared.sealing.lock().await;
+        checkpoint(&self.shared.seal_context().await?).await
+    }
+
+    /// Reads every row and every stored byte and reports what is wrong, mending what can be
+    /// mended if it is told to.
+    ///
+    /// # Errors
+    /// As [`verify`]; what is wrong with the volume is in the report.
+    pub async fn verify(&self, options: VerifyOptions) -> Result<Report> {
+        let resources = &self.shared.resources;
+        let context = VerifyContext {
+            env: resources.env.clone(),
+            catalog: Arc::clone(&resources.catalog),
+            data: Arc::clone(&resources.data),
+            catalog_keys: CatalogKeys::new(self.shared.id),
+            data_keys: DataKeys::new(self.shared.id),
+        };
+        verify(&context, options).await
+    }
+
+    /// Seals the log and ends this handle's writer. Everything acknowledged is safe without this;
+    /// it makes the next opening and a rebuild shorter. Later writes are refused.
+    ///
+    /// # Errors
+    /// Those of the backends.
+    pub async fn close(&self) -> Result<()> {
+        if self.shared.committer.epoch_taken().await.is_some() {
+            self.shared.seal().await?;
+        }
+        self.shared.committer.close().await
+    }
+}
+
+impl Shared {
+    /// The writer of this handle, which takes an epoch the first time.
+    pub(crate) async fn writer(self: &Arc<Self>) -> Result<Arc<Writer>> {
+        let mut slot = self.writer.lock().await;
+        if let Some(writer) = &*slot {
+            return Ok(Arc::clone(writer));
+        }
+        let epoch = self.committer.epoch().await?;
+        let settings = PackSettings::from(&self.committer.volume().policy);
+        let packer = Packer::new(self.data_context(), epoch, settings);
+        let writer = Arc::new(Writer { epoch, packer });
+        *slot = Some(Arc::clone(&writer));
+        let (weak, env) = (Arc::downgrade(self), self.resources.env.clone());
+        self.resources.env.spawn(heartbeat(weak, env));
+        Ok(writer)
+    }
+
+    pub(crate) fn data_context(&self) -> DataContext {
+        DataContext {
+            env: self.resources.env.clone(),
+            catalog: Arc::clone(&self.resources.catalog),
+            data: Arc::clone(&self.resources.data),
+            keys: CatalogKeys::new(self.id),
+            data_keys: DataKeys::new(self.id),
+            secret: self.committer.volume().secret,
+        }
+    }
+
+    pub(crate) async fn seal_context(self: &Arc<Self>) -> Result<SealContext> {
+        Ok(SealContext {
+            env: self.resources.env.clone(),
+            catalog: Arc::clone(&self.resources.catalog),
+            data: Arc::clone(&self.resources.data),
+            catalog_keys: CatalogKeys::new(self.id),
+            data_keys: DataKeys::new(self.id),
+            epoch: self.committer.epoch().await?,
+            compression: self.committer.volume().policy.compression,
+        })
+    }
+
+    pub(crate) async fn seal(self: &Arc<Self>) -> Result<Sealed> {
+        let _one_at_a_time = self.sealing.lock().await;
+        seal(&self.seal_context().await?).await
+    }
+
+    /// Commits, and sees to it that the log follows.
+    pub(crate) async fn commit(
+        self: &Arc<Self>,
+        request: Request,
+    ) -> Result<crate::commit::Committed> {
+        // The writer's heartbeat keeps its lease, so it must be there before the first commit.
+        self.writer().await?;
+        let committed = self.committer.submit(request).await?;
+        if self.committer.take_unsealed(SEAL_BYTES) {
+            self.seal_in_background();
+        }
+        Ok(committed)
+    }
+
+    fn seal_in_background(self: &Arc<Self>) {
+        let shared = Arc::clone(self);
+        self.resources.env.spawn(async move {
+            // What could not be sealed now is sealed with the next: nothing is lost meanwhile.
+            let _ = shared.seal().await;
+        });
+    }
+}
+
+/// Keeps a writer's lease and seals what has waited, as long as the volume is open.
+async fn heartbeat(shared: Weak<Shared>, env: Env) {
+    loop {
+        let Some(lease) = shared.upgrade().map(|s| s.committer.volume().policy.lease) else {
+            return;
+        };
+        env.sleep(HEARTBEAT.min(lease / 3)).await;
+        let Some(shared) = shared.upgrade() else { return };
+        if shared.committer.take_unsealed(1) {
+            // As above: the next time will do.
+            let _ = shared.seal().await;
+        }
+        let renew = shared.committer.needs_renewal().await;
+        if renew
+            && let Err(error) =
+                shared.committer.submit(Request::one(Write::Maintain(Maintain::Renew))).await
+            && error.kind() == holdall_core::ErrorKind::Closed
+        {
+            return;
+        }
+    }
+}
+
+fn check_backends(resources: &Resources) -> Result<()> {
+    let catalog = resources.catalog.profile();
+    if !catalog.atomic {
+        let message =
+            format!("{} cannot hold a catalog: its batches are not atomic", catalog.engine);
+        return Err(Error::unsupported(Operation::Open, message));
+    }
+    let data = resources.data.profile();
+    if data.value_bytes_max < DATA_VALUE_BYTES_MIN {
+        let message = format!(
+            "{} cannot hold segments: its values have at most {} bytes, {DATA_VALUE_BYTES_MIN} \
+             are needed",
+            data.engine, data.value_bytes_max
+        );
+        return Err(Error::unsupported(Operation::Open, message));
+    }
+    Ok(())
+}

@@ -1,0 +1,170 @@
+//! Writing through every door of a volume, and verifying what came of it.
+#![allow(clippy::unwrap_used, reason = "tests")]
+
+use std::sync::Arc;
+
+use futures::future::join_all;
+use futures::stream;
+use holdall_core::{Backend, Bytes, ErrorKind, Memory};
+use holdall_volume::format::entry::Name;
+use holdall_volume::format::policy::Policy;
+use holdall_volume::verify::{Severity, VerifyOptions};
+use holdall_volume::{Condition, PutItem, PutOptions, Resources, Volume};
+
+fn resources() -> Resources {
+    let memory = || Arc::new(Memory::new()) as Arc<dyn Backend>;
+    let env = holdall_runtime::env();
+    Resources { env, catalog: memory(), data: memory(), holder: "test".to_owned() }
+}
+
+fn name(name: &str) -> Name {
+    Name::parse(name).unwrap()
+}
+
+fn noise(seed: u64, bytes: usize) -> Bytes {
+    let mut chance = holdall_testkit::Chance::new(seed);
+    let mut noise = vec![0; bytes];
+    chance.fill(&mut noise);
+    Bytes::from(noise)
+}
+
+async fn assert_clean(volume: &Volume) {
+    volume.seal().await.unwrap();
+    let report = volume.verify(VerifyOptions::default()).await.unwrap();
+    assert!(report.complete);
+    let bad: Vec<_> =
+        report.findings.iter().filter(|f| f.severity > Severity::Notice).collect();
+    assert!(bad.is_empty(), "{bad:#?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_way_of_writing_leaves_a_whole_volume() {
+    let volume = Volume::create(resources(), "v", Policy::default()).await.unwrap();
+    let default = PutOptions::default;
+    volume.put(&name("small"), "hello", default()).await.unwrap();
+    volume.put(&name("empty"), "", default()).await.unwrap();
+    let big = noise(1, 3 << 20);
+    volume.put(&name("big"), big.clone(), default()).await.unwrap();
+    volume.put(&name("big again"), big.clone(), default()).await.unwrap();
+    volume.put(&name("small"), "hello again", default()).await.unwrap();
+    volume.copy(&name("big"), &name("copy"), Condition::Absent).await.unwrap();
+    volume.rename(&name("big"), &name("moved"), Condition::Always).await.unwrap();
+    assert!(volume.delete(&name("big again"), Condition::Present).await.unwrap());
+    assert!(!volume.delete(&name("big again"), Condition::Always).await.unwrap());
+    let pieces: Vec<_> = big.chunks(100_000).map(|c| Ok(Bytes::copy_from_slice(c))).collect();
+    volume.put_stream(&name("stream"), stream::iter(pieces), default()).await.unwrap();
+    let upload = volume.begin_upload(&name("parts"), default()).await.unwrap();
+    upload.put_part(2, noise(3, 700_000)).await.unwrap();
+    upload.put_part(1, noise(2, 300_000)).await.unwrap();
+    upload.put_part(2, noise(4, 600_000)).await.unwrap();
+    assert_clean(&volume).await;
+    upload.complete(None, Condition::Absent).await.unwrap();
+    let aborted = volume.begin_upload(&name("aborted"), default()).await.unwrap();
+    aborted.put_part(1, noise(5, 300_000)).await.unwrap();
+    aborted.abort().await.unwrap();
+    assert!(volume.uploads().await.unwrap().is_empty());
+    volume.snapshot(&name("first")).await.unwrap();
+    volume.put(&name("small"), "a third time", default()).await.unwrap();
+    let transaction = volume
+        .transaction()
+        .put(&name("t/1"), "one", default())
+        .put(&name("t/2"), noise(6, 100_000), default())
+        .delete(&name("empty"), Condition::Present)
+        .check(&name("nowhere"), Condition::Absent);
+    transaction.commit().await.unwrap();
+    assert_clean(&volume).await;
+    let usage = volume.usage().await.unwrap();
+    assert_eq!((usage.entries, usage.history_entries), (7, 2));
+    assert_eq!(usage.recoverable_upto, usage.sequence);
+    volume.close().await.unwrap();
+    let late = volume.put(&name("late"), "x", default()).await.unwrap_err();
+    assert_eq!(late.kind(), ErrorKind::Closed);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_transaction_happens_whole_or_not_at_all() {
+    let volume = Volume::create(resources(), "v", Policy::default()).await.unwrap();
+    let before = volume.usage().await.unwrap();
+    let failed = volume
+        .transaction()
+        .put(&name("a"), noise(1, 100_000), PutOptions::default())
+        .check(&name("b"), Condition::Present)
+        .commit()
+        .await
+        .unwrap_err();
+    assert_eq!(failed.kind(), ErrorKind::Conflict);
+    let twice = volume
+        .transaction()
+        .put(&name("a"), "1", PutOptions::default())
+        .delete(&name("a"), Condition::Always);
+    assert_eq!(twice.commit().await.unwrap_err().kind(), ErrorKind::Invalid);
+    let after = volume.usage().await.unwrap();
+    assert_eq!((after.entries, after.sequence), (before.entries, before.sequence));
+    assert_clean(&volume).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn racing_creators_have_one_winner_and_no_update_is_lost() {
+    let volume = Volume::create(resources(), "v", Policy::default()).await.unwrap();
+    let create = PutOptions::default().condition(Condition::Absent);
+    let races = (0..32).map(|n| volume.put(&K, n.to_string(), create.clone()));
+    static K: std::sync::LazyLock<Name> = std::sync::LazyLock::new(|| name("k"));
+    let won = join_all(races).await.into_iter().filter(Result::is_ok).count();
+    assert_eq!(won, 1);
+    assert_clean(&volume).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_handles_on_one_catalog_write_side_by_side() {
+    let resources = resources();
+    let one = Volume::create(resources.clone(), "v", Policy::default()).await.unwrap();
+    let two = Volume::open(resources, one.id()).await.unwrap();
+    let put = |volume: &Volume, n: usize| {
+        let (volume, name) = (volume.clone(), name(&format!("{:03}", n % 50)));
+        let bytes = noise(n as u64 % 9, if n.is_multiple_of(5) { 30_000 } else { 100 });
+        async move { volume.put(&name, bytes, PutOptions::default()).await }
+    };
+    let writes = (0..200).map(|n| put(if n % 2 == 0 { &one } else { &two }, n));
+    for result in join_all(writes).await {
+        result.unwrap();
+    }
+    assert_eq!(one.usage().await.unwrap().entries, 50);
+    assert_eq!(one.usage().await.unwrap().sequence, 200);
+    assert_clean(&one).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_quota_is_refused_cleanly_at_its_edge() {
+    let policy = Policy { quota_bytes: Some(100_000), ..Policy::default() };
+    let volume = Volume::create(resources(), "v", policy).await.unwrap();
+    let put = |n: &str, bytes: usize| {
+        let (volume, name) = (volume.clone(), name(n));
+        async move { volume.put(&name, noise(1, bytes), PutOptions::default()).await }
+    };
+    put("a", 60_000).await.unwrap();
+    assert_eq!(put("b", 40_001).await.unwrap_err().kind(), ErrorKind::Full);
+    put("b", 40_000).await.unwrap();
+    assert_eq!(put("c", 1).await.unwrap_err().kind(), ErrorKind::Full);
+    put("a", 59_999).await.unwrap();
+    put("c", 1).await.unwrap();
+    assert!(volume.delete(&name("a"), Condition::Always).await.unwrap());
+    put("c", 60_000).await.unwrap();
+    assert_eq!(volume.usage().await.unwrap().bytes, 100_000);
+    assert_clean(&volume).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn many_at_once_are_packed_together() {
+    let volume = Volume::create(resources(), "v", Policy::default()).await.unwrap();
+    let item = |n: usize| PutItem {
+        name: name(&format!("{n:05}")),
+        bytes: noise(n as u64, n % 3000),
+        options: PutOptions::default(),
+    };
+    let results = volume.put_many((0..3000).map(item).collect()).await.unwrap();
+    assert!(results.iter().all(Result::is_ok));
+    let usage = volume.usage().await.unwrap();
+    assert_eq!(usage.entries, 3000);
+    assert!(usage.segments <= 2, "{}", usage.segments);
+    assert_clean(&volume).await;
+}
