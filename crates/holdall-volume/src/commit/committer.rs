@@ -5,14 +5,14 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
 use futures::channel::oneshot;
+use bytes::Bytes;
 use holdall_core::{
-    Backend, BackendExt, Batch, Env, Error, ErrorKind, Expect, Operation, Result, Revision,
+    Backend, BackendExt, Batch, Env, Error, ErrorKind, Expect, Key, Operation, Result, Revision,
 };
 
 use super::plan::Plan;
 use super::request::{Committed, Request, Write};
 use super::rows::Wanted;
-use crate::format::entry::Version;
 use crate::format::head::{Head, WriterRow};
 use crate::format::keys::CatalogKeys;
 use crate::format::log;
@@ -82,17 +82,20 @@ struct Writer {
     head_revision: Option<Revision>,
     /// Counts the batches.
     batch: u64,
-    /// The last batch, while it is not known whether it has happened.
-    doubt: Option<Doubt>,
+    /// Batches of the group under way of which it is not known whether they have happened.
+    doubts: Vec<Doubt>,
 }
 
 /// A batch of which it is not known whether it has happened, or still will.
 ///
-/// It expects the head as it was: once the head has changed it can no longer happen.
+/// It expects the head as it was: once the head has changed it can no longer happen. Until then
+/// several may be under way, of which one at most will happen.
 #[derive(Clone, Debug)]
 struct Doubt {
     batch: u64,
-    last: Option<Version>,
+    /// The log row that it writes. Its number alone says too little: what another group left in
+    /// doubt may have landed under the same one.
+    log: Option<(Key, Bytes)>,
     results: Vec<Result<Committed>>,
 }
 
@@ -247,31 +250,43 @@ impl Inner {
     ) -> Vec<Result<Committed>> {
         // What an earlier group left in doubt was told to its callers.
         if let Some(writer) = slot.as_mut() {
-            writer.doubt = None;
+            writer.doubts.clear();
         }
-        let mut attempt = 0;
+        let (mut attempt, mut unavailable, mut reload) = (0, 0, false);
         loop {
-            let error = match self.attempt(slot, requests).await {
+            let error = match self.reload_and_attempt(slot, requests, reload).await {
                 Ok(results) => return results,
                 Err(error) => error,
             };
+            reload = true;
             attempt += 1;
+            unavailable += u32::from(error.kind() == ErrorKind::Unavailable);
+            let in_doubt = slot.as_ref().is_some_and(|writer| !writer.doubts.is_empty());
+            let unavailable_max = if in_doubt { 20 } else { 5 };
             let again = match error.kind() {
                 ErrorKind::Conflict | ErrorKind::Unknown => attempt < ATTEMPTS_MAX,
-                ErrorKind::Unavailable => attempt < 5,
+                ErrorKind::Unavailable => unavailable < unavailable_max,
                 _ => false,
             };
             if !again {
-                // Whether a batch of unknown outcome happened is for the next commit to find out.
+                // Whatever came last, what came before it may have happened.
+                let error = if in_doubt { in_doubt_of(error) } else { error };
                 return requests.iter().map(|_| Err(error.clone())).collect();
             }
             self.back_off(attempt, error.kind()).await;
-            match self.reload(slot, &error).await {
-                Ok(None) => {}
-                Ok(Some(results)) => return results,
-                Err(error) => return requests.iter().map(|_| Err(error.clone())).collect(),
-            }
         }
+    }
+
+    async fn reload_and_attempt(
+        &self,
+        slot: &mut Option<Writer>,
+        requests: &[Request],
+        reload: bool,
+    ) -> Result<Vec<Result<Committed>>> {
+        if reload && let Some(results) = self.reload(slot).await? {
+            return Ok(results);
+        }
+        self.attempt(slot, requests).await
     }
 
     async fn back_off(&self, attempt: u32, kind: ErrorKind) {
@@ -315,8 +330,13 @@ impl Inner {
         let bytes = batch.bytes() as u64;
         let revision = context.catalog.apply(batch).await.inspect_err(|error| {
             if error.kind() == ErrorKind::Unknown {
+                let log = last.map(|last| {
+                    let key = context.keys.log(last);
+                    let value = log::encode_commits(&key, &plan.commits);
+                    (key, value)
+                });
                 let results = results.clone();
-                writer.doubt = Some(Doubt { batch: writer.batch, last, results });
+                writer.doubts.push(Doubt { batch: writer.batch, log, results });
             }
         })?;
         if let Some(row) = renewed {
@@ -325,7 +345,7 @@ impl Inner {
         }
         writer.head = plan.head;
         writer.head_revision = Some(revision);
-        writer.doubt = None;
+        writer.doubts.clear();
         *self.volume.write().unwrap_or_else(PoisonError::into_inner) = plan.volume;
         if last.is_some() {
             *self.unsealed.lock().unwrap_or_else(PoisonError::into_inner) += bytes;
@@ -362,7 +382,6 @@ impl Inner {
     async fn reload(
         &self,
         slot: &mut Option<Writer>,
-        cause: &Error,
     ) -> Result<Option<Vec<Result<Committed>>>> {
         let Some(writer) = slot.as_mut() else { return Ok(None) };
         let context = &self.context;
@@ -378,34 +397,40 @@ impl Inner {
             }
             None => false,
         };
+        writer.head = row::decode(&keys[0], &head.value)?;
+        let before = writer.head_revision.replace(head.revision.clone());
+        let settled = self.settle(writer).await?;
+        if before.as_ref() != Some(&head.revision) {
+            // Those that have not happened by now expect another head: they never will.
+            writer.doubts.clear();
+        }
         if !still {
             let reason = "this writer was ended by another after its lease; open the volume again";
             self.close(reason);
-            return Err(Error::closed(Operation::Commit, reason).with_source(cause.clone()));
+            let ended = || Err(Error::closed(Operation::Commit, reason));
+            return settled.map_or_else(ended, |results| Ok(Some(results)));
         }
-        writer.head = row::decode(&keys[0], &head.value)?;
-        writer.head_revision = Some(head.revision.clone());
         if let Some(volume) = volume {
             let volume = Arc::new(row::decode(&keys[2], &volume.value)?);
             *self.volume.write().unwrap_or_else(PoisonError::into_inner) = volume;
         }
-        self.settle(writer).await
+        Ok(settled)
     }
 
-    /// Finds out whether the last batch has happened, if that is in doubt.
+    /// Finds out whether one of the batches in doubt has happened.
     async fn settle(&self, writer: &mut Writer) -> Result<Option<Vec<Result<Committed>>>> {
-        let Some(doubt) = &writer.doubt else { return Ok(None) };
-        let mut happened = (writer.head.epoch, writer.head.batch) == (writer.epoch, doubt.batch);
-        if let Some(last) = doubt.last.filter(|_| !happened) {
-            let key = self.context.keys.log(last);
-            if let Some(found) = self.context.catalog.get_all(&key).await? {
-                let commits = log::decode_commits(&key, &found.value)?;
-                let ours = |commit: &log::Commit| commit.epoch == writer.epoch;
-                happened = commits.last().is_some_and(ours);
+        let newest = (writer.head.epoch, writer.head.batch);
+        for doubt in &writer.doubts {
+            let mut happened = newest == (writer.epoch, doubt.batch);
+            if let Some((key, value)) = doubt.log.as_ref().filter(|_| !happened) {
+                let found = self.context.catalog.get_all(key).await?;
+                happened = found.is_some_and(|found| found.value == *value);
             }
-        }
-        if happened {
-            return Ok(writer.doubt.take().map(|doubt| doubt.results));
+            if happened {
+                let results = doubt.results.clone();
+                writer.doubts.clear();
+                return Ok(Some(results));
+            }
         }
         Ok(None)
     }
@@ -453,7 +478,7 @@ impl Inner {
                         head,
                         head_revision,
                         batch: 0,
-                        doubt: None,
+                        doubts: Vec::new(),
                     });
                 }
                 // An epoch that was taken without our knowing is left to the sweep.
@@ -467,6 +492,15 @@ impl Inner {
             }
         }
     }
+}
+
+/// What callers hear whose commit may have happened, whatever ended the finding out.
+fn in_doubt_of(error: Error) -> Error {
+    if error.kind() == ErrorKind::Unknown {
+        return error;
+    }
+    let message = "the commit may have happened, and its outcome could not be read; look again";
+    Error::unknown(Operation::Commit, message).with_source(error)
 }
 
 fn missing_head(key: &holdall_core::Key) -> Error {
