@@ -92,6 +92,14 @@ impl Strict {
         self
     }
 
+    /// Takes batches of at most so many steps and bytes.
+    #[must_use]
+    pub fn with_batch_limits(mut self, ops: usize, bytes: u64) -> Self {
+        self.profile.batch_ops_max = ops;
+        self.profile.batch_bytes_max = bytes;
+        self
+    }
+
     // Nothing below panics while it holds the lock.
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
