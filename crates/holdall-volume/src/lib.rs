@@ -5,8 +5,21 @@
 extern crate self as holdall_volume;
 
 pub mod checkpoint;
+mod commit;
 pub(crate) mod data;
 pub mod format;
+pub mod gc;
 pub mod log_reader;
+pub mod read;
+pub mod rebuild;
 pub mod seal;
 pub mod verify;
+mod volume;
+mod write;
+
+pub use commit::{Committed, Condition};
+pub use read::{
+    At, ChangePage, EntryPage, ListOptions, Query, Reading, VersionInfo, View,
+};
+pub use volume::{Resources, Usage, Volume};
+pub use write::{PartInfo, PutItem, PutOptions, SnapshotInfo, Transaction, Upload, UploadInfo};

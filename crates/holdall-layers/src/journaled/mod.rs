@@ -300,7 +300,8 @@ impl Journaled {
         let message = "this store was closed; open it again";
         self.shared.refuse(Error::closed(Operation::Apply, message));
         // What came between the two is in the journal, as after a crash.
-        Ok(())
+        let shared = Arc::clone(&self.shared);
+        self.shared.env.blocking(move || spare::remove(&shared)).await
     }
 }
 

@@ -52,6 +52,16 @@ pub(crate) fn prepare(shared: &Arc<Shared>, active_end: u64) {
     }));
 }
 
+/// Gives the spare file's room back. One that cannot be removed is used by the next opening.
+pub(crate) fn remove(shared: &Shared) {
+    let mut spare = lock(&shared.spare);
+    // No other is begun now.
+    spare.begun = true;
+    if spare.ready.take().is_some() {
+        drop(fs::remove_file(shared.folder.spare()));
+    }
+}
+
 fn fill(shared: &Shared) -> io::Result<File> {
     let file = open_for_writing(&shared.folder.filling())?;
     let zeros = vec![0; FILL_BYTES as usize];

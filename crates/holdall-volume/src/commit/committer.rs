@@ -2,9 +2,12 @@
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::task::Context;
 use std::time::Duration;
 
+use futures::FutureExt;
 use futures::channel::oneshot;
+use futures::future::{BoxFuture, poll_fn};
 use bytes::Bytes;
 use holdall_core::{
     Backend, BackendExt, Batch, Env, Error, ErrorKind, Expect, Key, Operation, Result, Revision,
@@ -151,7 +154,7 @@ impl Committer {
     ///
     /// Dropping the future does not take the request back.
     pub(crate) async fn submit(&self, request: Request) -> Result<Committed> {
-        let (answer, answered) = oneshot::channel();
+        let (answer, mut answered) = oneshot::channel();
         let drive = {
             let mut queue = self.0.queue();
             if let Some(reason) = &queue.closed {
@@ -160,11 +163,15 @@ impl Committer {
             queue.waiting.push_back(Waiting { request, answer });
             !std::mem::replace(&mut queue.driving, true)
         };
+        let mut driving = Driving { task: None, env: self.0.context.env.clone() };
         if drive {
-            let inner = Arc::clone(&self.0);
-            self.0.context.env.spawn(async move { inner.drive().await });
+            driving.task = Some(Arc::clone(&self.0).drive().boxed());
         }
-        answered.await.unwrap_or_else(|_| {
+        let answer = poll_fn(|context| {
+            driving.poll(context);
+            answered.poll_unpin(context)
+        });
+        answer.await.unwrap_or_else(|_| {
             Err(Error::closed(Operation::Commit, "the volume's environment has ended"))
         })
     }
@@ -190,6 +197,31 @@ impl Committer {
             // Ended by others already: that is what was wanted.
             Err(error) if error.kind() == ErrorKind::Conflict => Ok(()),
             other => other.map(drop),
+        }
+    }
+}
+
+/// The task that drives the queue, in the hands of the caller that found it idle. A caller alone
+/// commits without waking another thread; one that is answered, or dropped, hands the task on.
+struct Driving {
+    task: Option<BoxFuture<'static, ()>>,
+    env: Env,
+}
+
+impl Driving {
+    fn poll(&mut self, context: &mut Context<'_>) {
+        if let Some(task) = &mut self.task
+            && task.poll_unpin(context).is_ready()
+        {
+            self.task = None;
+        }
+    }
+}
+
+impl Drop for Driving {
+    fn drop(&mut self) {
+        if let Some(task) = self.task.take() {
+            self.env.spawn(task);
         }
     }
 }
