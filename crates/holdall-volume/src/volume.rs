@@ -160,7 +160,7 @@ impl Volume {
         };
         let reader = Reader::new(data, ReadSettings::default());
         let committer = Committer::new(context, row);
-        let read = Arc::new(ReadContext::new(&resources, id, reader, committer.clone()));
+        let read = Arc::new(ReadContext::new(&resources, id, reader, &committer));
         let shared = Shared {
             resources,
             id,

@@ -75,7 +75,7 @@ impl Reader {
         &self,
         nodes: Vec<Node>,
         range: Range<u64>,
-    ) -> impl Stream<Item = Result<Bytes>> + Send + 'static {
+    ) -> impl Stream<Item = Result<Bytes>> + Send + 'static + use<> {
         let ahead: Vec<_> = (1..WINDOWS)
             .map_while(|_| self.ahead.try_acquire(1))
             .collect();
@@ -135,7 +135,7 @@ impl Reader {
         &self,
         nodes: Vec<Node>,
         range: Range<u64>,
-    ) -> impl Stream<Item = Result<Vec<Leaf>>> + Send + 'static {
+    ) -> impl Stream<Item = Result<Vec<Leaf>>> + Send + 'static + use<> {
         let reader = self.clone();
         let walk = Walk::new(&nodes, range);
         stream::try_unfold((reader, walk), |(reader, mut walk)| async move {
