@@ -12,7 +12,7 @@ use crate::format::chunk::{ChunkId, Node, decode_list};
 use crate::format::head::Head;
 use crate::format::history::SnapshotRow;
 use crate::format::row;
-use crate::format::segment::{SegmentId, SegmentRow};
+use crate::format::segment::{SegmentId, SegmentRow, SegmentState};
 
 const RECOUNT: &str = "run `holdall verify --repair`";
 
@@ -216,8 +216,11 @@ async fn rest(verifier: &Verifier<'_>, recount: &mut Recount) -> Result<()> {
                 match class {
                     's' => {
                         let segment = row::decode::<SegmentRow>(&found.key, &bytes).ok();
-                        head.segments += 1;
-                        head.segment_bytes += segment.map_or(0, |segment| segment.bytes);
+                        let deleted = SegmentState::Deleted;
+                        if segment.as_ref().is_none_or(|segment| segment.state != deleted) {
+                            head.segments += 1;
+                            head.segment_bytes += segment.map_or(0, |segment| segment.bytes);
+                        }
                         let epoch = keys.segment_id(&found.key).map_or(0, |id| id.epoch);
                         recount.epoch = recount.epoch.max(epoch);
                     }
