@@ -61,10 +61,9 @@ pub(crate) struct Shared {
     sealing: futures::lock::Mutex<()>,
 }
 
-/// An epoch of this handle, and the segments that it writes.
+/// The segments that this handle writes, under its epoch.
 #[derive(Debug)]
 pub(crate) struct Writer {
-    pub(crate) epoch: u64,
     pub(crate) packer: Arc<Packer>,
 }
 
@@ -312,7 +311,7 @@ impl Shared {
         let epoch = self.committer.epoch().await?;
         let settings = PackSettings::from(&self.committer.volume().policy);
         let packer = Packer::new(self.data_context(), epoch, settings);
-        let writer = Arc::new(Writer { epoch, packer });
+        let writer = Arc::new(Writer { packer });
         *slot = Some(Arc::clone(&writer));
         let (weak, env) = (Arc::downgrade(self), self.resources.env.clone());
         self.resources.env.spawn(heartbeat(weak, env));

@@ -6,7 +6,7 @@ use super::plan::{Plan, Step};
 use super::request::Maintain;
 use crate::format::chunk::{ChunkId, Place};
 use crate::format::entry::{Name, Version};
-use crate::format::segment::{ReplicaState, SegmentId, SegmentRow, SegmentState};
+use crate::format::segment::{SegmentId, SegmentState};
 
 impl Plan {
     pub(super) fn maintain(&mut self, step: &mut Step<'_>, maintain: &Maintain) -> Result<()> {
@@ -37,8 +37,7 @@ impl Plan {
             Maintain::Bury { .. }
             | Maintain::Condemn { .. }
             | Maintain::Deleted { .. }
-            | Maintain::Forget { .. }
-            | Maintain::Verified { .. } => self.maintain_segment(step, maintain),
+            | Maintain::Forget { .. } => self.maintain_segment(step, maintain),
         }
         Ok(())
     }
@@ -105,8 +104,7 @@ impl Plan {
             Maintain::Bury { id }
             | Maintain::Condemn { id, .. }
             | Maintain::Deleted { id }
-            | Maintain::Forget { id }
-            | Maintain::Verified { id, .. } => *id,
+            | Maintain::Forget { id } => *id,
             _ => return,
         };
         let Some(mut row) = self.segments.get(&id).cloned() else { return };
@@ -128,23 +126,8 @@ impl Plan {
                 self.segments.set(id, None);
                 return;
             }
-            Maintain::Verified { backend, time, healthy, .. } => {
-                note_verified(&mut row, *backend, *time, *healthy);
-            }
             _ => return,
         }
         self.segments.set(id, Some(row));
-    }
-}
-
-fn note_verified(
-    row: &mut SegmentRow,
-    backend: u16,
-    time: holdall_core::Timestamp,
-    healthy: bool,
-) {
-    for replica in row.replicas.iter_mut().filter(|replica| replica.backend == backend) {
-        replica.verified = Some(time);
-        replica.state = if healthy { ReplicaState::Healthy } else { ReplicaState::Damaged };
     }
 }

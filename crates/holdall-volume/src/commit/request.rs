@@ -115,8 +115,6 @@ pub(crate) enum Maintain {
     Forget { id: SegmentId },
     /// Point a chunk row at a copy of the chunk.
     Move { id: ChunkId, from: Place, to: Place },
-    /// Note what reading a segment's copies has shown.
-    Verified { id: SegmentId, backend: u16, time: Timestamp, healthy: bool },
 }
 
 /// Steps that happen together or not at all, and the stored bytes that they name.

@@ -29,7 +29,9 @@ pub(crate) use cut::{Source, source_of};
 pub(crate) use ingest::Ingest;
 pub(crate) use pack::{PackSettings, Packer};
 pub(crate) use read::{ReadSettings, Reader};
-pub(crate) use segment_file::{FrameChunks, FrameFound, frames, places, read_directory};
+#[cfg(test)]
+pub(crate) use segment_file::FrameFound;
+pub(crate) use segment_file::{frames, places, read_directory};
 pub(crate) use tree::size as tree_size;
 
 use crate::format::chunk::{ChunkId, ChunkSecret, Digest, Node, Place};

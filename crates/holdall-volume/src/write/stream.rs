@@ -1,5 +1,7 @@
 //! Putting a stream of unknown length in constant memory.
 
+use std::sync::Arc;
+
 use bytes::{Bytes, BytesMut};
 use futures::{Stream, StreamExt, stream};
 use holdall_core::Result;
@@ -40,7 +42,7 @@ impl Volume {
         let writer = self.shared.writer().await?;
         let hint = Some(options.hint(name));
         let compression = policy.policy.compression;
-        let mut ingest = Ingest::new(writer.packer.clone(), source, compression, hint);
+        let mut ingest = Ingest::new(Arc::clone(&writer.packer), source, compression, hint);
         let first = ingest.next_part(PART_BYTES).await?.unwrap_or_else(Stored::empty);
         let Some(second) = ingest.next_part(PART_BYTES).await? else {
             let draft = options.stored(&first);

@@ -143,16 +143,6 @@ impl Bed {
         );
     }
 
-    /// How many segments there are.
-    pub(super) async fn segments(&self) -> usize {
-        let prefix = self.context.data_keys.segments();
-        self.context
-            .data
-            .list_all(&prefix, false)
-            .await
-            .unwrap()
-            .len()
-    }
 }
 
 /// Bytes that do not compress and hold nothing twice.
