@@ -27,6 +27,8 @@ pub(super) struct Scan<'a> {
     /// How many rows the next page shall have.
     pub(super) rows: usize,
     rows_max: usize,
+    /// How many entries the last page gave.
+    loaded: usize,
     /// What was read and not yet taken.
     pub(super) buffer: VecDeque<(Name, Entry)>,
     now: Option<Timestamp>,
@@ -46,7 +48,17 @@ impl<'a> Scan<'a> {
         // No name holds a NUL.
         let from = (!prefix.contains('\0')).then_some(from);
         let (rows, rows_max) = (rows.clamp(1, ROWS_MAX), rows_max.clamp(1, ROWS_MAX));
-        Self { context, pin, prefix, from, rows, rows_max, buffer: VecDeque::new(), now: None }
+        Self {
+            context,
+            pin,
+            prefix,
+            from,
+            rows,
+            rows_max,
+            loaded: 0,
+            buffer: VecDeque::new(),
+            now: None,
+        }
     }
 
     /// Reads on if everything that was read has been taken, and says whether there is an entry.
@@ -57,7 +69,8 @@ impl<'a> Scan<'a> {
                 None => self.load(from).await?,
                 Some(pin) => self.load_as_of(pin, from).await?,
             }
-            self.rows = (self.rows * 2).min(self.rows_max.max(self.rows));
+            self.rows = (self.rows * 2).min(self.rows_max);
+            self.loaded = self.buffer.len();
         }
         Ok(true)
     }
@@ -79,14 +92,18 @@ impl<'a> Scan<'a> {
 
     /// Goes on behind all names that begin with `prefix`.
     pub(super) fn skip(&mut self, prefix: &str) {
+        let mut dropped = 0;
         while self.peek().is_some_and(|name| name.as_str().starts_with(prefix)) {
             self.buffer.pop_front();
+            dropped += 1;
         }
         if !self.buffer.is_empty() {
             return;
         }
-        // Rows were read to be thrown away: fewer next time.
-        self.rows = (self.rows / 4).max(ROWS_MIN).min(self.rows_max);
+        if 2 * dropped >= self.loaded {
+            // Most of a page was read to be thrown away: fewer rows next time.
+            self.rows = (self.rows / 4).max(ROWS_MIN).min(self.rows_max);
+        }
         let Some(from) = &self.from else { return };
         match successor(prefix) {
             Some(next) => {
