@@ -1,1 +1,0 @@
-//! The holdall command: one file a command.

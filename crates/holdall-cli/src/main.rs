@@ -1,0 +1,65 @@
+//! The `holdall` command: one file a command.
+//!
+//! ```text
+//! cli       what may be written on the command line
+//! app       the opened engine, Ctrl-C, and how a command ends
+//! command/  one file a command
+//! tree/     a directory tree against a volume: import, export, diff
+//! output    lines for people, objects for programs; problems, progress, times
+//! ```
+
+mod app;
+mod cli;
+mod command;
+mod failure;
+mod output;
+mod problems;
+mod progress;
+mod times;
+mod tree;
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::Parser;
+use clap::error::ErrorKind;
+
+/// How long work in the background may still take once the command has ended.
+const SHUTDOWN_MAX: Duration = Duration::from_millis(300);
+
+fn main() -> ExitCode {
+    let json = std::env::args_os().any(|word| word == "--json");
+    let cli = match cli::Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => return refuse(&error, json),
+    };
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    let runtime = match runtime {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            let message = format!("cannot start threads: {error}; lower the system's load");
+            return failure::Failure::Usage(message).report(json, None);
+        }
+    };
+    let code = runtime.block_on(app::run(cli));
+    // A read from a terminal or pipe that nobody waits for any more must not hold up the end.
+    runtime.shutdown_timeout(SHUTDOWN_MAX);
+    code
+}
+
+/// What clap has to say: help and versions, or what is wrong with the command line.
+fn refuse(error: &clap::Error, json: bool) -> ExitCode {
+    if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) {
+        // A pipe that was closed wants no more help.
+        drop(error.print());
+        return ExitCode::SUCCESS;
+    }
+    let text = error.to_string();
+    let text = text.strip_prefix("error: ").unwrap_or(&text);
+    if json {
+        let line = text.lines().next().unwrap_or_default().to_owned();
+        return failure::Failure::Usage(line).report(json, None);
+    }
+    output::complain(&format!("holdall: {}", text.trim_end()));
+    ExitCode::from(failure::USAGE)
+}

@@ -1,0 +1,338 @@
+//! The engine: two opened backends and the volumes on them.
+
+use std::collections::{BTreeMap, HashMap};
+use std::ops::Range;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::lock::Mutex;
+use holdall_core::{Backend, Bytes, Env, Error, Location, Operation, Result};
+use holdall_layers::{CallMetrics, Limits, Stacked};
+use holdall_volume::format::entry::{Name, Version};
+use holdall_volume::format::keys::VolumeId;
+use holdall_volume::rebuild::{RebuildOptions, RebuildReport};
+use holdall_volume::{At, Committed, Condition, EntryPage, ListOptions, PutOptions, Reading};
+use holdall_volume::{Resources, Volume};
+
+use crate::registry;
+use crate::settings::Settings;
+
+/// Volumes on two backends: one for their catalogs, one for their data. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Engine {
+    pub(crate) shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+pub(crate) struct Shared {
+    env: Env,
+    settings: Settings,
+    catalog: Stacked,
+    data: Stacked,
+    /// The volumes that are open, so that each is open once.
+    pub(crate) open: Mutex<HashMap<String, Volume>>,
+}
+
+/// Says where an engine keeps its volumes.
+#[derive(Debug)]
+#[must_use]
+pub struct EngineBuilder {
+    settings: Result<Settings>,
+    catalog: Option<Arc<dyn Backend>>,
+    data: Option<Arc<dyn Backend>>,
+    env: Option<Env>,
+}
+
+impl EngineBuilder {
+    /// A folder on this machine for both.
+    pub fn home(mut self, path: impl AsRef<Path>) -> Self {
+        let home = Settings::home(path);
+        self.settings = self.settings.and_then(|old| {
+            let home = home?;
+            Ok(Settings { catalog: home.catalog, data: home.data, ..old })
+        });
+        self
+    }
+
+    /// Where catalogs are, such as `journal+lmdb:///srv/catalog`.
+    pub fn catalog(self, location: &str) -> Self {
+        self.set("catalog", location)
+    }
+
+    /// Where data is, such as `file:///srv/data`.
+    pub fn data(self, location: &str) -> Self {
+        self.set("data", location)
+    }
+
+    /// Who this is, for the message that another process gets which wants the same catalog.
+    pub fn holder(self, holder: &str) -> Self {
+        self.set("holder", holder)
+    }
+
+    /// Sets any field of [`Settings`] from text.
+    pub fn set(mut self, field: &str, text: &str) -> Self {
+        self.settings = self.settings.and_then(|mut settings| {
+            settings.set(field, text)?;
+            Ok(settings)
+        });
+        self
+    }
+
+    /// Catalogs on a backend of one's own, which must be atomic.
+    pub fn catalog_backend(mut self, backend: Arc<dyn Backend>) -> Self {
+        self.catalog = Some(backend);
+        self
+    }
+
+    /// Data on a backend of one's own.
+    pub fn data_backend(mut self, backend: Arc<dyn Backend>) -> Self {
+        self.data = Some(backend);
+        self
+    }
+
+    /// Time, chance and threads from elsewhere: for simulations.
+    pub fn env(mut self, env: Env) -> Self {
+        self.env = Some(env);
+        self
+    }
+
+    /// Opens both backends. Call it inside a tokio runtime.
+    ///
+    /// # Errors
+    /// `Invalid` for a setting that was wrong; otherwise as [`Engine::open`].
+    pub async fn open(self) -> Result<Engine> {
+        let settings = self.settings?;
+        let env = self.env.unwrap_or_else(holdall_runtime::env);
+        let limits = Limits { calls_max: settings.calls_max, deadline: settings.deadline };
+        let open = async |own: Option<Arc<dyn Backend>>, location: &Location| match own {
+            Some(backend) => registry::wrap(backend, limits, &env).await,
+            None => registry::open(location, &settings.holder, limits, &env).await,
+        };
+        let catalog = open(self.catalog, &settings.catalog).await?;
+        if !catalog.backend.profile().atomic {
+            let engine = catalog.backend.profile().engine;
+            let message = format!(
+                "{engine} cannot hold a catalog, because it has no batches; use journal+lmdb"
+            );
+            return Err(
+                Error::unsupported(Operation::Open, message).with_location(&settings.catalog)
+            );
+        }
+        let data = open(self.data, &settings.data).await?;
+        let open = Mutex::default();
+        Ok(Engine { shared: Arc::new(Shared { env, settings, catalog, data, open }) })
+    }
+}
+
+/// How an entry is written by [`Engine::write`].
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct WriteOptions {
+    /// What must be there before.
+    pub condition: Condition,
+    /// After which time the entry ends by itself.
+    pub ttl: Option<Duration>,
+    /// Its media type.
+    pub content_type: Option<String>,
+    /// What is to be remembered of it.
+    pub attributes: BTreeMap<String, String>,
+}
+
+/// What [`Engine::read`] reads.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ReadOptions {
+    /// Only these bytes, clipped to the entry.
+    pub range: Option<Range<u64>>,
+    /// This version instead of the present one.
+    pub version: Option<Version>,
+    /// As the volume was then.
+    pub at: Option<At>,
+}
+
+/// What went through the backends of an engine, call by call.
+#[derive(Clone, Debug)]
+pub struct EngineMetrics {
+    /// Calls of the catalog's backend.
+    pub catalog: Vec<CallMetrics>,
+    /// Calls of the data's backend.
+    pub data: Vec<CallMetrics>,
+}
+
+impl Engine {
+    /// Begins with an engine in memory; say where it is to be instead.
+    pub fn builder() -> EngineBuilder {
+        EngineBuilder { settings: Ok(Settings::memory()), catalog: None, data: None, env: None }
+    }
+
+    /// Opens both backends. Call it inside a tokio runtime.
+    ///
+    /// # Errors
+    /// `Unavailable` while another process has the catalog, naming it; `Unsupported` if the
+    /// catalog's backend has no batches; otherwise what opening the backends returns.
+    pub async fn open(settings: Settings) -> Result<Self> {
+        EngineBuilder { settings: Ok(settings), ..Self::builder() }.open().await
+    }
+
+    /// What it was opened with.
+    pub fn settings(&self) -> &Settings {
+        &self.shared.settings
+    }
+
+    /// Its clock, chance and threads.
+    pub fn env(&self) -> &Env {
+        &self.shared.env
+    }
+
+    /// The backend of the catalogs, with its layers.
+    pub fn catalog(&self) -> Arc<dyn Backend> {
+        Arc::clone(&self.shared.catalog.backend)
+    }
+
+    /// The backend of the data, with its layers.
+    pub fn data(&self) -> Arc<dyn Backend> {
+        Arc::clone(&self.shared.data.backend)
+    }
+
+    pub(crate) fn resources(&self) -> Resources {
+        Resources {
+            env: self.shared.env.clone(),
+            catalog: self.catalog(),
+            data: self.data(),
+            holder: self.shared.settings.holder.clone(),
+        }
+    }
+
+    /// Writes an entry.
+    ///
+    /// # Errors
+    /// `Invalid` if there is no such volume; otherwise as [`Volume::put`].
+    pub async fn write(
+        &self,
+        volume: &str,
+        key: &str,
+        bytes: impl Into<Bytes> + Send,
+        options: WriteOptions,
+    ) -> Result<Committed> {
+        let name = Name::parse(key)?;
+        let volume = self.volume(volume).await?;
+        let options = PutOptions {
+            condition: options.condition,
+            content_type: options.content_type,
+            attributes: options.attributes,
+            expires: options.ttl.map(|ttl| self.shared.env.now().plus(ttl)),
+        };
+        volume.put(&name, bytes.into(), options).await
+    }
+
+    /// Reads an entry, or a part of it; none if there is none.
+    ///
+    /// # Errors
+    /// `Invalid` if there is no such volume, or for both a version and a time.
+    pub async fn read(
+        &self,
+        volume: &str,
+        key: &str,
+        options: ReadOptions,
+    ) -> Result<Option<Bytes>> {
+        let name = Name::parse(key)?;
+        let volume = self.volume(volume).await?;
+        let reading = match (options.version, options.at) {
+            (None, None) => volume.get(&name).await?,
+            (Some(version), None) => volume.get_version(&name, version).await?,
+            (None, Some(at)) => volume.as_of(at).await?.get(&name).await?,
+            (Some(_), Some(_)) => {
+                let message = "both a version and a time were asked for; ask for one of them";
+                return Err(Error::invalid(Operation::Get, message));
+            }
+        };
+        match (reading, options.range) {
+            (None, _) => Ok(None),
+            (Some(reading), None) => reading.bytes().await.map(Some),
+            (Some(reading), Some(range)) => read_range(&reading, range).await.map(Some),
+        }
+    }
+
+    /// Deletes an entry; whether there was one.
+    ///
+    /// # Errors
+    /// `Invalid` if there is no such volume.
+    pub async fn delete(&self, volume: &str, key: &str) -> Result<bool> {
+        let name = Name::parse(key)?;
+        self.volume(volume).await?.delete(&name, Condition::Always).await
+    }
+
+    /// One page of a volume's entries.
+    ///
+    /// # Errors
+    /// `Invalid` if there is no such volume.
+    pub async fn list(&self, volume: &str, options: ListOptions) -> Result<EntryPage> {
+        self.volume(volume).await?.list(options).await
+    }
+
+    /// Makes a volume's catalog again from what is on the data backend: see
+    /// [`find_volumes`](Self::find_volumes) for which there are.
+    ///
+    /// # Errors
+    /// `Invalid` for a wrong id; `Conflict` if the name means another volume.
+    pub async fn rebuild(
+        &self,
+        id: &str,
+        options: RebuildOptions,
+    ) -> Result<(Volume, RebuildReport)> {
+        let id = VolumeId::parse(id).ok_or_else(|| {
+            let message = "this is no volume's id; `holdall rebuild` lists those that there are";
+            Error::invalid(Operation::Maintain, message)
+        })?;
+        let mut open = self.shared.open.lock().await;
+        open.retain(|_, volume| volume.id() != id);
+        let (volume, report) = Volume::rebuild(self.resources(), id, options).await?;
+        let name = volume.name();
+        if self.volume_id(&name).await?.is_some_and(|other| other != id) {
+            let message = format!(
+                "the volume {id} was rebuilt, but another volume is called `{name}` now; delete \
+                 that one, and rebuild again"
+            );
+            return Err(Error::conflict(Operation::Maintain, message));
+        }
+        self.register(&name, id).await?;
+        open.insert(name, volume.clone());
+        Ok((volume, report))
+    }
+
+    /// What went through the backends so far.
+    pub fn metrics(&self) -> EngineMetrics {
+        let counts = |stacked: &Stacked| {
+            stacked.metrics.as_ref().map(holdall_layers::Metrics::snapshot).unwrap_or_default()
+        };
+        EngineMetrics { catalog: counts(&self.shared.catalog), data: counts(&self.shared.data) }
+    }
+
+    /// An orderly end: writes what is left of every volume's log to the data backend, and empties
+    /// the journal. Not needed for safety, but until then the data backend alone does not have
+    /// the newest commits.
+    ///
+    /// # Errors
+    /// The first error; everything is closed that can be.
+    pub async fn close(&self) -> Result<()> {
+        let mut done = Ok(());
+        for (_, volume) in self.shared.open.lock().await.drain() {
+            done = done.and(volume.close().await);
+        }
+        for stacked in [&self.shared.data, &self.shared.catalog] {
+            if let Some(journal) = &stacked.journal {
+                done = done.and(journal.close().await);
+            }
+        }
+        done
+    }
+}
+
+/// Clips a range to what there is.
+async fn read_range(reading: &Reading, range: Range<u64>) -> Result<Bytes> {
+    let size = reading.entry().size;
+    if range.end < range.start {
+        let message = format!("the range ends at {}, before its start {}", range.end, range.start);
+        return Err(Error::invalid(Operation::Get, message));
+    }
+    reading.range(range.start.min(size)..range.end.min(size)).await
+}
