@@ -3,13 +3,14 @@
 
 use std::collections::BTreeSet;
 
-use holdall_core::{Result, Timestamp};
+use holdall_core::{Backend, Result, Timestamp};
 
 use super::pages::Pages;
 use super::{GoOn, Pass, Steps, numbered, value};
 use crate::commit::{Maintain, Write};
 use crate::format::entry::{Entry, Name, Version};
 use crate::format::history::{HistoryRow, SnapshotRow};
+use crate::format::keys::CatalogKeys;
 use crate::format::row;
 use crate::format::upload::UploadRow;
 
@@ -21,7 +22,7 @@ pub(super) async fn prune(pass: &mut Pass<'_>) -> Result<GoOn> {
     // In this order: a snapshot that is made meanwhile changes the head's number, so that lowering
     // it does nothing; and it pins only what is current then, nothing that was found below.
     let before = pass.head().await?;
-    let pinned = snapshots(pass).await?;
+    let pinned = pinned_commits(pass.catalog.as_ref(), &pass.context.keys).await?;
     let last = pinned.last().copied().unwrap_or(0);
     let mut steps = Steps::default();
     if last < before.snapshot_last {
@@ -77,10 +78,13 @@ pub(super) async fn prune(pass: &mut Pass<'_>) -> Result<GoOn> {
 }
 
 /// The commits that snapshots pin, in order.
-async fn snapshots(pass: &Pass<'_>) -> Result<Vec<Version>> {
+pub(crate) async fn pinned_commits(
+    catalog: &dyn Backend,
+    keys: &CatalogKeys,
+) -> Result<Vec<Version>> {
     let mut pinned = BTreeSet::new();
-    let mut pages = Pages::rows(pass.context.keys.class('p'));
-    while let Some(rows) = pages.next(pass.catalog.as_ref()).await? {
+    let mut pages = Pages::rows(keys.class('p'));
+    while let Some(rows) = pages.next(catalog).await? {
         for listed in &rows {
             let snapshot: SnapshotRow = row::decode(&listed.key, value(listed)?)?;
             pinned.insert(snapshot.sequence);
@@ -90,7 +94,7 @@ async fn snapshots(pass: &Pass<'_>) -> Result<Vec<Version>> {
 }
 
 /// Whether a snapshot shows what held from `version` up to but without `superseded`.
-fn is_pinned(pinned: &[Version], version: Version, superseded: Version) -> bool {
+pub(crate) fn is_pinned(pinned: &[Version], version: Version, superseded: Version) -> bool {
     let first = pinned.partition_point(|commit| *commit < version);
     pinned.get(first).is_some_and(|commit| *commit < superseded)
 }

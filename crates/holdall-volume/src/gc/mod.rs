@@ -16,7 +16,7 @@
 //! no later commit can take back, and after its directory was compared with the catalog. Any error
 //! ends the pass with nothing more deleted.
 
-mod history;
+pub(crate) mod history;
 mod idle;
 mod log;
 mod orphans;
@@ -24,7 +24,7 @@ pub(crate) mod pages;
 mod repack;
 mod segments;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use std::collections::HashSet;
 use std::fmt;

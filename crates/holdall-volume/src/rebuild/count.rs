@@ -16,6 +16,7 @@ use crate::format::history::HistoryRow;
 use crate::format::row;
 use crate::format::segment::{Replica, ReplicaState, SegmentRow, SegmentState};
 use crate::format::upload::PartRow;
+use crate::gc::history::{is_pinned, pinned_commits};
 use crate::gc::pages::Pages;
 
 /// Counts everything, and writes what follows from it.
@@ -67,7 +68,11 @@ fn index(rebuild: &mut Rebuild, name: &Name, entry: &Entry) {
     }
 }
 
+/// Superseded versions. Those that the policy no longer keeps go: replaying brings them back, but
+/// their bytes may have been collected.
 async fn histories(rebuild: &mut Rebuild) -> Result<()> {
+    let pinned = pinned_commits(rebuild.rows.catalog(), &rebuild.keys).await?;
+    let (now, keep) = (rebuild.env.now(), rebuild.volume.policy.history);
     let mut pages = Pages::rows(rebuild.keys.class('h'));
     while let Some(rows) = pages.next(rebuild.rows.catalog()).await? {
         let mut found = Vec::with_capacity(rows.len());
@@ -76,6 +81,11 @@ async fn histories(rebuild: &mut Rebuild) -> Result<()> {
             let (name, version) = rebuild.keys.history_parts(&key).unwrap_or_default();
             let name = Name::parse(name)?;
             rebuild.note_time(history.superseded_time);
+            let outdated = now.since(history.superseded_time) >= keep;
+            if outdated && !is_pinned(&pinned, version, history.superseded) {
+                rebuild.rows.set(key, None);
+                continue;
+            }
             rebuild.head.history_entries += 1;
             rebuild.head.history_bytes += history.entry.size;
             refer(rebuild, history.entry.content.nodes(), name.as_str()).await?;
