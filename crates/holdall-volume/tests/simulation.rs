@@ -172,19 +172,18 @@ async fn step(
         }
         4 => {
             let both = [put[0].clone(), (two, Some(bytes.clone()))];
-            let transaction = volume
-                .transaction()
-                .put(&first, bytes.clone(), options())
-                .put(&second, bytes, options());
+            let transaction = volume.transaction().put(&first, bytes.clone(), options()).put(
+                &second,
+                bytes,
+                options(),
+            );
             world.write(handle, &both, version, transaction.commit()).await;
         }
         5 => {
             let item = |name, bytes| PutItem { name, bytes, options: options() };
             let other = value(chance);
-            let tickets = [
-                world.oracle.begin(&put),
-                world.oracle.begin(&[(two, Some(other.clone()))]),
-            ];
+            let tickets =
+                [world.oracle.begin(&put), world.oracle.begin(&[(two, Some(other.clone()))])];
             let results = volume.put_many(vec![item(first, bytes), item(second, other)]).await;
             let results = match results {
                 Ok(results) => results,
@@ -345,8 +344,11 @@ async fn run(env: Env, seed: u64) {
     let mut chance = Chance::new(seed);
     let history = chance.happens(500);
     let (catalog, data) = (strict(), strict());
-    let calm =
-        Stores { env: env.clone(), catalog: Arc::<Strict>::clone(&catalog), data: Arc::<Strict>::clone(&data) };
+    let calm = Stores {
+        env: env.clone(),
+        catalog: Arc::<Strict>::clone(&catalog),
+        data: Arc::<Strict>::clone(&data),
+    };
     let policy = policy(&mut chance, history);
     let made = Volume::create(calm.resources(), "v", policy).await.unwrap();
     let id = made.id();
@@ -423,9 +425,8 @@ async fn aftermath(world: &World, calm: &Stores, id: VolumeId) {
     assert_eq!(after, before);
     assert_clean(&rebuilt).await;
     let again = rebuilt.usage().await.unwrap();
-    let counts = |usage: &Usage| {
-        (usage.entries, usage.bytes, usage.history_entries, usage.history_bytes)
-    };
+    let counts =
+        |usage: &Usage| (usage.entries, usage.bytes, usage.history_entries, usage.history_bytes);
     assert_eq!(counts(&again), counts(&usage));
 }
 

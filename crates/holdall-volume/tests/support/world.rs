@@ -11,6 +11,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use futures::StreamExt;
 use holdall_core::{Backend, BackendExt, Bytes, Env, ErrorKind, Result};
@@ -18,8 +19,8 @@ use holdall_testkit::Chance;
 use holdall_volume::format::entry::Name;
 use holdall_volume::format::keys::VolumeId;
 use holdall_volume::format::policy::{Compression, Policy};
-use holdall_volume::verify::{Finding, Report, Severity, VerifyOptions};
 use holdall_volume::rebuild::{RebuildOptions, RebuildReport};
+use holdall_volume::verify::{Finding, Report, Severity, VerifyOptions};
 use holdall_volume::{ListOptions, Resources, Volume};
 
 pub fn name(name: &str) -> Name {
@@ -34,12 +35,17 @@ pub fn noise(seed: u64, bytes: usize) -> Bytes {
     noise.into()
 }
 
+/// How long garbage waits.
+pub const GRACE: Duration = Duration::from_secs(120);
+
 /// A policy under which little data is enough to fill segments.
 pub fn small_policy() -> Policy {
     Policy {
         inline_bytes_max: 256,
         segment_bytes: 64 << 10,
         compression: Compression::Lz4,
+        grace: GRACE,
+        lease: Duration::from_secs(60),
         ..Policy::default()
     }
 }
@@ -189,6 +195,16 @@ struct Attempt {
 pub struct Ticket(Vec<(String, usize)>);
 
 impl Oracle {
+    /// Begins with what is there already.
+    pub fn from(present: &BTreeMap<String, Bytes>) -> Self {
+        let track = |bytes: &Bytes| Track {
+            attempts: vec![Attempt { bytes: Some(bytes.clone()), refused: false }],
+            floor: 0,
+        };
+        let tracks = present.iter().map(|(name, bytes)| (name.clone(), track(bytes)));
+        Self(Mutex::new(tracks.collect()))
+    }
+
     /// Notes a write that is about to begin.
     pub fn begin(&self, changes: &[(&str, Option<Bytes>)]) -> Ticket {
         let mut tracks = self.0.lock().unwrap();

@@ -1,0 +1,9 @@
+//! The process ends, at every step of everything that writes and at any moment: what was
+//! acknowledged is there and whole, nothing is torn, and what is counted is right.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
+
+mod killed;
+mod points;
+mod processes;
+#[path = "../support/world.rs"]
+mod world;
