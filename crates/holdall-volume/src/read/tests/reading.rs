@@ -81,7 +81,7 @@ async fn inline_bytes_that_are_not_what_was_written_are_noticed() {
     let errors = [
         reading.bytes().await.unwrap_err(),
         reading.range(0..1).await.unwrap_err(),
-        reading.ranges(vec![0..1]).await.unwrap_err(),
+        reading.ranges(vec![0..1, 2..3]).await.unwrap_err(),
         collect(reading.stream()).await.unwrap_err(),
     ];
     for error in errors {
