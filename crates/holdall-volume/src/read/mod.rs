@@ -101,7 +101,8 @@ impl Volume {
     /// A view of the volume as it was.
     ///
     /// A state can be seen if it is the newest, if it was replaced less than the policy's history
-    /// ago, or if a snapshot pins its commit.
+    /// ago, or if a snapshot pins its commit. A history that was made longer reaches back as far
+    /// as it says only when that time has passed: what was forgotten before stays forgotten.
     ///
     /// # Errors
     /// `Invalid` if the state can no longer be seen, saying since when states can, or if there is

@@ -89,7 +89,8 @@ impl Pin {
     /// each reading.
     ///
     /// The commit shows what was superseded behind it. That is kept for the policy's history from
-    /// then on, so all of it is there if the very next commit is younger than that.
+    /// then on, so all of it is there if the very next commit is younger than that. What a shorter
+    /// history had let go before the policy was changed cannot be told from what never was.
     pub(super) async fn check(&self, context: &ReadContext) -> Result<()> {
         let keys = [context.keys.head(), context.keys.volume()];
         let rows = context.catalog.get_many(&keys).await?;
@@ -168,10 +169,11 @@ async fn snapshot_of(
 /// Says that a commit can no longer be seen, and since when they can.
 async fn too_old(context: &ReadContext, commit: Version) -> Result<Error> {
     let key = context.keys.volume();
-    let policy = match context.catalog.get_all(&key).await? {
-        Some(found) => row::decode::<VolumeRow>(&key, &found.value)?.policy,
-        None => crate::format::policy::Policy::default(),
+    let Some(found) = context.catalog.get_all(&key).await? else {
+        let message = "the volume's catalog has no identity; run `holdall rebuild`";
+        return Err(Error::corrupt(Operation::Get, message).with_key(&key));
     };
+    let policy = row::decode::<VolumeRow>(&key, &found.value)?.policy;
     let message = if policy.history.is_zero() {
         format!(
             "commit {commit} can no longer be seen: the volume keeps no history; give its policy \

@@ -18,9 +18,10 @@ async fn find_all(bed: &Bed, query: &Query) -> Vec<String> {
 }
 
 /// Files of some sizes, kinds and owners, one second apart.
-async fn filled(indexed: bool) -> Bed {
+async fn filled(indexed: bool, strict: bool) -> Bed {
     let indexed = indexed.then(|| "owner".to_owned()).into_iter().collect();
-    let bed = Bed::new(Policy { indexed, history: HOUR, ..Policy::default() }).await;
+    let policy = Policy { indexed, ..history() };
+    let bed = if strict { Bed::strict(policy).await } else { Bed::new(policy).await };
     for number in 0_usize..60 {
         bed.pass(Duration::from_secs(1));
         let kind = ["image/png", "image/jpeg", "text/plain"][number % 3];
@@ -48,8 +49,8 @@ fn owned_by(owner: &str) -> BTreeMap<String, String> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn everything_asked_for_must_hold() {
-    for indexed in [false, true] {
-        let bed = filled(indexed).await;
+    for (indexed, strict) in [(false, false), (true, false), (false, true), (true, true)] {
+        let bed = filled(indexed, strict).await;
         let start = bed.now().minus(Duration::from_secs(60));
         let second = |number: u64| Some(start.plus(Duration::from_secs(number + 1)));
         for limit in [1, 3, 60] {
@@ -91,7 +92,7 @@ async fn everything_asked_for_must_hold() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_indexed_attribute_is_looked_up_and_not_searched_for() {
-    let bed = filled(true).await;
+    let bed = filled(true, false).await;
     bed.fill((0..5000).map(|number| format!("x/a{number:05}")), None).await;
     bed.volume.delete(&name("x/04"), crate::Condition::Always).await.unwrap();
     bed.recording.take();
@@ -107,7 +108,7 @@ async fn an_indexed_attribute_is_looked_up_and_not_searched_for() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_past_is_searched_as_it_was() {
-    let bed = filled(true).await;
+    let bed = filled(true, false).await;
     let then = bed.volume.as_of(At::Commit(60)).await.unwrap();
     bed.volume.delete(&name("x/04"), crate::Condition::Always).await.unwrap();
     bed.put("x/06", "owned by nobody").await;
