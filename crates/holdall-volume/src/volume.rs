@@ -4,7 +4,7 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use holdall_core::{
-    Backend, BackendExt, Batch, Env, Error, Expect, Operation, Result, Timestamp,
+    Backend, BackendExt, Batch, Env, Error, ErrorKind, Expect, Operation, Result, Timestamp,
 };
 use serde::Serialize;
 
@@ -18,6 +18,7 @@ use crate::format::head::{Head, Sealed};
 use crate::format::keys::{CatalogKeys, DataKeys, VolumeId};
 use crate::format::policy::{Policy, VolumeRow};
 use crate::format::row;
+use crate::format::segment::SegmentId;
 use crate::read::ReadContext;
 use crate::seal::{SealContext, seal};
 use crate::verify::{Report, VerifyContext, VerifyOptions, verify};
@@ -352,8 +353,14 @@ impl Shared {
         request: Request,
     ) -> Result<crate::commit::Committed> {
         // The writer's heartbeat keeps its lease, so it must be there before the first commit.
-        self.writer().await?;
-        let committed = self.committer.submit(request).await?;
+        let writer = self.writer().await?;
+        let segments: Vec<SegmentId> = request.segments.iter().map(|s| s.id).collect();
+        let committed = self.committer.submit(request).await.inspect_err(|error| {
+            if error.kind() == ErrorKind::Unavailable {
+                // Perhaps collected: whoever tries again must not rely on them.
+                segments.iter().for_each(|segment| writer.packer.forget(*segment));
+            }
+        })?;
         if self.committer.take_unsealed(SEAL_BYTES) {
             self.seal_in_background();
         }
@@ -385,7 +392,7 @@ async fn heartbeat(shared: Weak<Shared>, env: Env) {
         if renew
             && let Err(error) =
                 shared.committer.submit(Request::one(Write::Maintain(Maintain::Renew))).await
-            && error.kind() == holdall_core::ErrorKind::Closed
+            && error.kind() == ErrorKind::Closed
         {
             return;
         }

@@ -315,6 +315,10 @@ impl Plan {
 
     /// Counts one more reference on each node.
     pub(super) fn refer(&mut self, step: &Step<'_>, nodes: &[Node]) -> Result<()> {
+        // So that all rows that are not loaded are asked for at once.
+        for node in nodes {
+            self.chunks.get(&node.id);
+        }
         nodes.iter().try_for_each(|node| self.refer_one(step, node))
     }
 

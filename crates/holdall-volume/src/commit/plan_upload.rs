@@ -62,6 +62,10 @@ impl Plan {
     ) -> Result<Option<Version>> {
         let upload = self.upload(id)?;
         let before = self.expect(step, &upload.name, condition)?;
+        // So that all rows that are not loaded are asked for at once.
+        for (number, _) in parts {
+            self.parts.get(&(id.to_owned(), *number));
+        }
         for (number, digest) in parts {
             let found = self.parts.get(&(id.to_owned(), *number)).map(|part| part.digest);
             if found != Some(*digest) {

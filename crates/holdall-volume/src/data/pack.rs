@@ -208,6 +208,12 @@ impl Packer {
             .collect()
     }
 
+    /// Forgets that chunks were stored in this segment lately: it was collected, so they must be
+    /// stored again.
+    pub(crate) fn forget(&self, segment: SegmentId) {
+        self.state().pending.forget(segment);
+    }
+
     /// Appends frames, in order, and then entries to the directory of the segment that took the
     /// last one. Returns where the chunks are, or where equal ones are that came first.
     pub(crate) async fn append(
