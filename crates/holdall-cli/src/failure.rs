@@ -90,9 +90,14 @@ impl Failure {
     }
 
     fn line(&self, volume: Option<&str>) -> String {
-        let of_volume = volume.map(|volume| format!(" (volume `{volume}`)")).unwrap_or_default();
         match self {
-            Self::Error(error) => format!("{}{of_volume}", describe(error)),
+            Self::Error(error) => {
+                let line = describe(error);
+                match volume.map(|volume| format!("volume `{volume}`")) {
+                    Some(volume) if !line.contains(&volume) => format!("{line} ({volume})"),
+                    _ => line,
+                }
+            }
             Self::NotFound(message) | Self::Usage(message) => shown(message).into_owned(),
             Self::Interrupted => INTERRUPTION.to_owned(),
             Self::Pipe => String::new(),

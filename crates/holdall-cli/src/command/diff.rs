@@ -108,8 +108,8 @@ async fn differs(
     if item.attributes.kind != Kind::File {
         return Ok(Ok(false));
     }
-    let (path, stop) = (item.path.clone(), stop.clone());
-    let found = app.env.blocking(move || read::digest(&path, &stop)).await?;
+    let (path, env, stop) = (item.path.clone(), app.env.clone(), stop.clone());
+    let found = app.env.blocking(move || read::digest(&path, &env, &stop)).await?;
     Ok(found.map(|found| found != known))
 }
 

@@ -8,7 +8,7 @@ use serde_json::json;
 use super::shape::PolicyShape;
 use crate::app::App;
 use crate::failure::{Done, Failure, Result};
-use crate::output::{Table, shown};
+use crate::output::{Table, counted, shown};
 use crate::times;
 
 /// Makes, lists, shows, resizes and deletes volumes.
@@ -145,8 +145,8 @@ async fn delete(app: &App, name: &str, yes: bool) -> Result<()> {
     let usage = app.named_volume(engine, name).await?.usage().await?;
     if usage.entries > 0 && !yes {
         let message = format!(
-            "volume `{name}` holds {} entries of {}; add --yes to delete it for good",
-            usage.entries,
+            "volume `{name}` holds {} of {}; add --yes to delete it for good",
+            counted(usage.entries, "entry"),
             format_size(usage.bytes)
         );
         return Err(Failure::Usage(message));

@@ -338,8 +338,8 @@ impl Storing {
 
     async fn batch(&self, batch: Vec<Wanted>) -> Result<Summary> {
         let mut summary = Summary::default();
-        let problems = self.problems.clone();
-        let read = self.env.blocking(move || read_batch(batch, &problems)).await?;
+        let (problems, env) = (self.problems.clone(), self.env.clone());
+        let read = self.env.blocking(move || read_batch(batch, &env, &problems)).await?;
         summary.unchanged += read.unchanged;
         self.progress.add(read.unchanged_bytes);
         let mut sizes = Vec::with_capacity(read.items.len());
@@ -372,8 +372,8 @@ impl Storing {
         let path = item.path.to_string_lossy().into_owned();
         let mut summary = Summary::default();
         if let Some(known) = unless {
-            let (path, stop) = (item.path.clone(), self.stop.clone());
-            let found = self.env.blocking(move || read::digest(&path, &stop)).await?;
+            let (path, env, stop) = (item.path.clone(), self.env.clone(), self.stop.clone());
+            let found = self.env.blocking(move || read::digest(&path, &env, &stop)).await?;
             if found.is_ok_and(|found| found == known) {
                 self.progress.add(item.size);
                 return Ok(Summary { unchanged: 1, ..summary });
@@ -381,8 +381,8 @@ impl Storing {
         }
         self.progress.message(name.as_str());
         for attempt in 1..=TRIES {
-            let from = item.path.clone();
-            let opened = match self.env.blocking(move || read::open_stream(&from)).await? {
+            let (from, env) = (item.path.clone(), self.env.clone());
+            let opened = match self.env.blocking(move || read::open_stream(&from, &env)).await? {
                 Ok(opened) => opened,
                 Err(message) => {
                     self.problems.add(&path, &message);
@@ -425,13 +425,13 @@ struct ReadBatch {
     unchanged_bytes: u64,
 }
 
-fn read_batch(batch: Vec<Wanted>, problems: &Problems) -> ReadBatch {
+fn read_batch(batch: Vec<Wanted>, env: &Env, problems: &Problems) -> ReadBatch {
     let mut read =
         ReadBatch { items: Vec::with_capacity(batch.len()), unchanged: 0, unchanged_bytes: 0 };
     for Wanted { item, name, unless } in batch {
         let (bytes, attributes) = match item.attributes.kind {
             Kind::Directory | Kind::Symlink => (Bytes::new(), item.attributes),
-            Kind::File => match read::read_whole(&item) {
+            Kind::File => match read::read_whole(&item, env) {
                 Ok(whole) => {
                     if whole.unsteady {
                         problems.add(&item.path.to_string_lossy(), UNSTEADY);

@@ -10,9 +10,11 @@ use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use futures::Stream;
-use holdall::{Bytes, Digest, Env, Error, Operation};
+use futures::executor::block_on;
+use holdall::{Bytes, Digest, Env, Error, Operation, Timestamp};
 use rustix::fs::OFlags;
 use tokio::sync::mpsc;
 
@@ -25,6 +27,10 @@ pub(crate) const TRIES: usize = 3;
 /// How many bytes of a large file are read at once, and how many such pieces ahead.
 const PIECE: usize = 1 << 20;
 const AHEAD: usize = 4;
+
+/// For so long after a file was modified, it may be modified again without its time showing it:
+/// systems count such times in ticks. So it is not read before that.
+const TICK: Duration = Duration::from_millis(20);
 
 /// What to say of a file that never stayed the same.
 pub(crate) const UNSTEADY: &str = "changed each time it was read; it was stored as read last";
@@ -50,7 +56,7 @@ impl State {
 }
 
 /// Opens a file for reading, unless something else has taken its place.
-fn open(path: &Path) -> io::Result<(File, State, Attributes)> {
+fn open(path: &Path, env: &Env) -> io::Result<(File, State, Attributes)> {
     let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK;
     let flags = i32::try_from(flags.bits()).unwrap_or_default();
     let file = File::options().read(true).custom_flags(flags).open(path)?;
@@ -58,6 +64,15 @@ fn open(path: &Path) -> io::Result<(File, State, Attributes)> {
     if !metadata.is_file() {
         let message = "something else has taken its place; import it again";
         return Err(io::Error::other(message));
+    }
+    let modified = u64::try_from(metadata.mtime()).unwrap_or(0).saturating_mul(1_000_000)
+        + u64::try_from(metadata.mtime_nsec() / 1000).unwrap_or(0);
+    let modified = Timestamp::from_micros(modified);
+    let old_enough = modified.plus(TICK);
+    if (modified..old_enough).contains(&env.now()) {
+        block_on(env.sleep(TICK));
+        let (state, metadata) = State::of(&file)?;
+        return Ok((file, state, Attributes::of(&metadata, Kind::File, None)));
     }
     Ok((file, state, Attributes::of(&metadata, Kind::File, None)))
 }
@@ -72,11 +87,12 @@ pub(crate) struct Whole {
 }
 
 /// Reads a small file, or says why that cannot be.
-pub(crate) fn read_whole(item: &Item) -> Result<Whole, String> {
+pub(crate) fn read_whole(item: &Item, env: &Env) -> Result<Whole, String> {
     let read = || -> io::Result<(Whole, bool)> {
-        let (mut file, state, attributes) = open(&item.path)?;
-        let mut bytes = Vec::with_capacity(usize::try_from(state.size + 1).unwrap_or(0).min(PIECE));
-        file.read_to_end(&mut bytes)?;
+        let (mut file, state, attributes) = open(&item.path, env)?;
+        let mut bytes = Vec::with_capacity(usize::try_from(state.size).unwrap_or(0).min(PIECE));
+        // No more than there was: a file may grow for ever.
+        (&mut file).take(state.size).read_to_end(&mut bytes)?;
         let steady = State::of(&file)?.0 == state && bytes.len() as u64 == state.size;
         Ok((Whole { bytes: Bytes::from(bytes), attributes, unsteady: !steady }, steady))
     };
@@ -90,9 +106,9 @@ pub(crate) fn read_whole(item: &Item) -> Result<Whole, String> {
 }
 
 /// The digest of a file's bytes.
-pub(crate) fn digest(path: &Path, stop: &Stop) -> Result<Digest, String> {
+pub(crate) fn digest(path: &Path, env: &Env, stop: &Stop) -> Result<Digest, String> {
     let read = || -> io::Result<Digest> {
-        let (mut file, ..) = open(path)?;
+        let (mut file, ..) = open(path, env)?;
         let mut hasher = blake3::Hasher::new();
         let mut piece = vec![0; PIECE];
         loop {
@@ -134,8 +150,8 @@ impl Reading {
 }
 
 /// Opens a large file.
-pub(crate) fn open_stream(path: &Path) -> Result<Streamed, String> {
-    let opened = open(path).map_err(|error| reading_failed(&error))?;
+pub(crate) fn open_stream(path: &Path, env: &Env) -> Result<Streamed, String> {
+    let opened = open(path, env).map_err(|error| reading_failed(&error))?;
     let (file, state, attributes) = opened;
     Ok(Streamed { file, state, attributes })
 }
