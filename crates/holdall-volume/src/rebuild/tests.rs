@@ -2,7 +2,9 @@
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 use std::sync::Arc;
+use std::time::Duration;
 
+use futures::channel::oneshot;
 use holdall_core::{Backend, BackendExt, Env, ErrorKind, Expect, Key, Memory};
 use holdall_testkit::sim::seeds;
 use holdall_testkit::{Chance, Crash, CrashPoints, Crashing};
@@ -99,6 +101,48 @@ fn from_checkpoint_and_log() {
                 goes_on(&new, &volume, seed).await;
             });
         }
+    });
+}
+
+#[test]
+fn from_checkpoints_that_were_made_while_commits_went_on() {
+    seeds(12, |seed| {
+        story(seed, |env| async move {
+            let policy = Policy { history: 100 * GRACE, ..policy() };
+            let (old, _) = Bed::create(env.clone(), policy).await;
+            let mut writers = Vec::new();
+            for actor in 0..3 {
+                let (sender, receiver) = oneshot::channel();
+                let volume = old.open().await;
+                let mut chance = Chance::new(seed * 10 + actor);
+                let env = env.clone();
+                env.clone().spawn(async move {
+                    for _ in 0..25 {
+                        work(&volume, &mut chance).await;
+                        env.sleep(Duration::from_micros(chance.below(300))).await;
+                    }
+                    volume.close().await.unwrap();
+                    let _ = sender.send(());
+                });
+                writers.push(receiver);
+            }
+            let other = old.open().await;
+            for _ in 0..3 {
+                env.sleep(Duration::from_micros(env.random_below(1500))).await;
+                other.checkpoint().await.unwrap();
+            }
+            for writer in writers {
+                writer.await.unwrap();
+            }
+            other.seal().await.unwrap();
+            let shown = old.show(&other).await;
+            let new = lose(&old);
+            let (volume, report) = rebuild(&new).await;
+            assert!(report.is_whole(), "{report:?}");
+            assert_eq!(new.show(&volume).await, shown);
+            same_rows(&old, &new, &['e', 'h', 'p', 'x', 'a']).await;
+            new.verify().await;
+        });
     });
 }
 

@@ -181,15 +181,19 @@ pub(crate) async fn work(volume: &Volume, chance: &mut Chance) {
         6 => drop(volume.copy(&one, &other, Condition::Always).await),
         7 if one != other => drop(volume.rename(&one, &other, Condition::Always).await),
         8 => {
-            let transaction = volume.transaction();
-            let transaction = transaction.put(&one, noise(seed, size), options);
-            let deleted = name("name-0");
-            let transaction = if one == deleted {
-                transaction
-            } else {
-                transaction.delete(&deleted, Condition::Always)
+            let commit = || {
+                let transaction = volume.transaction();
+                let transaction = transaction.put(&one, noise(seed, size), options.clone());
+                let deleted = name("name-0");
+                if one == deleted {
+                    transaction.commit()
+                } else {
+                    transaction.delete(&deleted, Condition::Always).commit()
+                }
             };
-            transaction.commit().await.unwrap();
+            if commit().await.is_err() {
+                commit().await.unwrap();
+            }
         }
         9 => upload(volume, &one, seed, chance.happens(700)).await,
         10 => drop(volume.snapshot(&name(format!("snap-{}", chance.below(3)))).await),

@@ -119,6 +119,9 @@ fn nor_if_backends_fail_meanwhile() {
             .everywhere(Fault::FailBefore, 15)
             .everywhere(Fault::FailAfter, 15)
             .everywhere(Fault::ShortList, 100)
+            .everywhere(Fault::ReplyLost, 5)
+            .chance(Method::Delete, Fault::LandsLate(20), 50)
+            .chance(Method::Apply, Fault::LandsLate(3), 10)
             .chance(Method::Apply, Fault::BatchRefused, 20);
         Simulation::new(seed).run(|env| race(env, seed, Some(plan))).unwrap();
     });
