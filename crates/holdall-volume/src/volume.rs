@@ -111,7 +111,10 @@ impl Volume {
         let env = &resources.env;
         let id = VolumeId::from_random(env.random());
         let secret = ChunkSecret(env.random());
-        let row = VolumeRow { name: name.to_owned(), created: env.now(), secret, policy };
+        let row = {
+            let (name, created) = (name.to_owned(), env.now());
+            VolumeRow { name, created, secret, history_from: created, policy }
+        };
         let data_keys = DataKeys::new(id);
         // First where it can be found again if the catalog is lost.
         let object = row.encode_object(id)?;
@@ -204,7 +207,14 @@ impl Volume {
             let message = "the indexed attributes of a volume are fixed when it is created";
             return Err(Error::unsupported(Operation::Configure, message));
         }
-        self.set_row(VolumeRow { policy, ..(*row).clone() }).await
+        let mut row = (*row).clone();
+        if policy.history > row.policy.history {
+            // What the shorter history has let go does not come back.
+            let kept_from = self.shared.resources.env.now().minus(row.policy.history);
+            row.history_from = row.history_from.max(kept_from);
+        }
+        row.policy = policy;
+        self.set_row(row).await
     }
 
     /// Gives the volume another name.

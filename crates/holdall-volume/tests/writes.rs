@@ -9,7 +9,7 @@ use holdall_core::{Backend, Bytes, ErrorKind, Memory};
 use holdall_volume::format::entry::Name;
 use holdall_volume::format::policy::Policy;
 use holdall_volume::verify::{Severity, VerifyOptions};
-use holdall_volume::{Condition, PutItem, PutOptions, Resources, Volume};
+use holdall_volume::{At, Condition, PutItem, PutOptions, Resources, Volume};
 
 fn resources() -> Resources {
     let memory = || Arc::new(Memory::new()) as Arc<dyn Backend>;
@@ -166,5 +166,23 @@ async fn many_at_once_are_packed_together() {
     let usage = volume.usage().await.unwrap();
     assert_eq!(usage.entries, 3000);
     assert!(usage.segments <= 2, "{}", usage.segments);
+    assert_clean(&volume).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_longer_history_does_not_claim_what_a_shorter_one_let_go() {
+    let volume = Volume::create(resources(), "v", Policy::default()).await.unwrap();
+    let put = async |text: &'static str| {
+        volume.put(&name("a"), text, PutOptions::default()).await.unwrap().version
+    };
+    let (first, second) = (put("1").await, put("2").await);
+    let policy = Policy { history: std::time::Duration::from_secs(3600), ..volume.policy() };
+    volume.set_policy(policy).await.unwrap();
+    put("3").await;
+    let lost = volume.as_of(At::Commit(first)).await.unwrap_err();
+    assert_eq!(lost.kind(), ErrorKind::Invalid);
+    let view = volume.as_of(At::Commit(second)).await.unwrap();
+    let reading = view.get(&name("a")).await.unwrap().unwrap();
+    assert_eq!(reading.bytes().await.unwrap(), "2");
     assert_clean(&volume).await;
 }

@@ -241,6 +241,7 @@ fn volume_row() -> VolumeRow {
         name: "default".to_owned(),
         created: time(),
         secret: ChunkSecret([5; 32]),
+        history_from: time(),
         policy,
     }
 }

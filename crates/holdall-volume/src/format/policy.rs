@@ -106,6 +106,8 @@ pub struct VolumeRow {
     pub created: Timestamp,
     /// From which chunk names are made.
     pub secret: ChunkSecret,
+    /// What was superseded before this was kept for a shorter time than the policy says now.
+    pub history_from: Timestamp,
     /// What it is told to do.
     pub policy: Policy,
 }

@@ -89,8 +89,8 @@ impl Pin {
     /// each reading.
     ///
     /// The commit shows what was superseded behind it. That is kept for the policy's history from
-    /// then on, so all of it is there if the very next commit is younger than that. What a shorter
-    /// history had let go before the policy was changed cannot be told from what never was.
+    /// then on, so all of it is there if the very next commit is younger than that, and than the
+    /// time from which on the policy's history has been that long.
     pub(super) async fn check(&self, context: &ReadContext) -> Result<()> {
         let keys = [context.keys.head(), context.keys.volume()];
         let rows = context.catalog.get_many(&keys).await?;
@@ -107,6 +107,7 @@ impl Pin {
         if !history.is_zero()
             && let Some(replaced) = self.replaced(context).await?
             && context.env.now().since(replaced) < history
+            && replaced >= volume.history_from
         {
             return Ok(());
         }
@@ -173,14 +174,14 @@ async fn too_old(context: &ReadContext, commit: Version) -> Result<Error> {
         let message = "the volume's catalog has no identity; run `holdall rebuild`";
         return Err(Error::corrupt(Operation::Get, message).with_key(&key));
     };
-    let policy = row::decode::<VolumeRow>(&key, &found.value)?.policy;
+    let VolumeRow { policy, history_from, .. } = row::decode(&key, &found.value)?;
     let message = if policy.history.is_zero() {
         format!(
             "commit {commit} can no longer be seen: the volume keeps no history; give its policy \
              a history, or take snapshots"
         )
     } else {
-        let since = context.env.now().minus(policy.history);
+        let since = context.env.now().minus(policy.history).max(history_from);
         format!(
             "commit {commit} can no longer be seen: history is kept since {since} (seconds since \
              1970); ask for a later state or a snapshot"

@@ -300,6 +300,7 @@ pub async fn people(maker: &mut Maker) {
         name: "test".to_owned(),
         created: time(1),
         secret: SECRET,
+        history_from: time(1),
         policy: Policy {
             indexed: ["colour".to_owned()].into(),
             ..Policy::default()
