@@ -19,14 +19,19 @@ fn endless_tree(place: &Place) {
         let size = usize::try_from(number * 97 % 40_000).unwrap();
         fs::write(place.path(&format!("tree/many/{number}")), noise(number, size)).unwrap();
     }
-    for number in 0..8 {
-        fs::write(place.path(&format!("tree/n{number}")), noise(number, 4 << 20)).unwrap();
-    }
     fs::File::create(place.path("tree/z")).unwrap().set_len(1 << 40).unwrap();
 }
 
 fn cut(place: &Place) {
     fs::File::options().write(true).open(place.path("tree/z")).unwrap().set_len(5 << 20).unwrap();
+}
+
+/// Waits until the process has the store; gives how others see it.
+fn wait_for_lock(place: &Place, child: &Child, command: &str) -> String {
+    let lock = place.path("home/catalog/journal/lock");
+    let process = format!("process {} (holdall {command})", child.id());
+    eventually("the lock", || fs::read_to_string(&lock).is_ok_and(|text| text.contains(&process)));
+    process
 }
 
 fn send(child: &Child, signal: Signal) {
@@ -57,6 +62,8 @@ fn an_interrupted_import_keeps_what_it_has_and_goes_on() {
     endless_tree(&place);
     for signal in [Signal::INT, Signal::TERM] {
         let child = place.command(["import", "tree"]).spawn().unwrap();
+        // The batch of small files is under way first, and is waited for.
+        wait_for_lock(&place, &child, "import");
         place.wait_for_segments();
         send(&child, signal);
         let words = ["interrupted", "same command goes on"];
@@ -78,6 +85,7 @@ fn an_interrupted_put_leaves_nothing() {
     let mut child = place.command(["put", "endless"]).stdin(Stdio::piped()).spawn().unwrap();
     let mut input = child.stdin.take().unwrap();
     input.write_all(&noise(1, 8 << 20)).unwrap();
+    wait_for_lock(&place, &child, "put");
     send(&child, Signal::INT);
     ended(child).refused(130, &["interrupted"]);
     drop(input);
@@ -90,9 +98,7 @@ fn a_second_process_is_told_who_has_the_store() {
     let place = Place::new();
     place.pipe("put before", b"x").expect(0);
     let mut child = place.command(["put", "slow"]).stdin(Stdio::piped()).spawn().unwrap();
-    let lock = place.path("home/catalog/journal/lock");
-    let process = format!("process {} (holdall put)", child.id());
-    eventually("the lock", || fs::read_to_string(&lock).is_ok_and(|text| text.contains(&process)));
+    let process = wait_for_lock(&place, &child, "put");
     place.run("ls").refused(5, &[&process, "in use"]);
     let json = place.run("ls --json").expect(5);
     let error: serde_json::Value = serde_json::from_str(json.stderr.trim()).unwrap();

@@ -29,6 +29,8 @@ use crate::progress::Progress;
 
 /// Files below this size are read whole and stored together.
 const SMALL: u64 = 1 << 20;
+/// Files from this size on take long.
+const HUGE: u64 = 64 << 20;
 /// What one batch holds at the most.
 const BATCH_BYTES: u64 = 24 << 20;
 const BATCH_ITEMS: usize = 2048;
@@ -253,6 +255,12 @@ impl Plan<'_> {
             }
         };
         self.count(&item);
+        if item.size >= HUGE {
+            // What was collected so far should not wait for it.
+            self.bytes = 0;
+            let batch = std::mem::take(&mut self.batch);
+            self.hand_on(Work::Batch(batch)).await;
+        }
         if item.size >= SMALL {
             self.hand_on(Work::Large(Wanted { item, name, unless })).await;
             return Ok(());
