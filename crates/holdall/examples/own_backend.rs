@@ -138,7 +138,7 @@ impl Backend for Shelf {
 #[tokio::main]
 async fn main() -> Result<()> {
     let shelf = Arc::new(Shelf::default());
-    let engine = Engine::builder().data_backend(shelf.clone()).open().await?;
+    let engine = Engine::builder().data_backend(Arc::<Shelf>::clone(&shelf)).open().await?;
     engine.create_volume("things").await?;
     let bytes = Bytes::from(vec![b'x'; 1 << 20]);
     engine.write("things", "large", bytes.clone(), WriteOptions::default()).await?;

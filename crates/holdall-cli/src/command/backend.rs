@@ -1,5 +1,7 @@
 //! `holdall backend check`: whether a store keeps the contract, and how fast it is.
 
+use std::sync::Arc;
+
 use clap::{Args, Subcommand};
 use holdall::{Env, Profile, open_backend, parse_location};
 use holdall_testkit::conformance::{Finding, Outcome, random_prefix, run};
@@ -39,8 +41,8 @@ impl Backend {
         let env: &Env = &app.env;
         let profile = backend.profile().clone();
         let prefix = random_prefix(env);
-        let probed = probe(backend.clone(), &format!("{prefix}probe/"), env).await;
-        let report = run(backend.clone(), &prefix, env).await;
+        let probed = probe(Arc::clone(&backend), &format!("{prefix}probe/"), env).await;
+        let report = run(Arc::clone(&backend), &prefix, env).await;
         let measured = measure(backend, &format!("{prefix}speed/"), env, Load::default()).await;
         if let Some(journal) = stacked.journal {
             journal.close().await?;

@@ -123,7 +123,10 @@ impl Bench {
 
 async fn read(volume: &Volume, name: &Name) -> Result<()> {
     match volume.get(name).await? {
-        Some(reading) => Ok(drop(reading.bytes().await?)),
+        Some(reading) => {
+            reading.bytes().await?;
+            Ok(())
+        }
         None => Err(Failure::NotFound(format!("the entry `{name}` was just put, and is gone"))),
     }
 }

@@ -28,7 +28,7 @@ impl Ended {
 
     /// Each line of standard output as JSON.
     pub fn objects(&self) -> Vec<Value> {
-        let parse = |line: &str| serde_json::from_str(line).unwrap_or_else(|_| panic!("{line}"));
+        let parse = |line: &str| serde_json::from_str(line).unwrap();
         self.text().lines().map(parse).collect()
     }
 
@@ -153,8 +153,11 @@ pub fn noise(number: u64, size: usize) -> Vec<u8> {
     bytes
 }
 
-/// Everything that an import keeps of a tree: path, kind and mode, time, target, bytes.
-pub fn picture(root: &Path) -> Vec<(PathBuf, u32, (i64, i64), PathBuf, Vec<u8>)> {
+/// Path, kind and mode, time, target, bytes of a file.
+pub type Seen = (PathBuf, u32, (i64, i64), PathBuf, Vec<u8>);
+
+/// Everything that an import keeps of a tree.
+pub fn picture(root: &Path) -> Vec<Seen> {
     let mut all = Vec::new();
     let mut open = vec![root.to_owned()];
     while let Some(path) = open.pop() {
