@@ -7,7 +7,7 @@ use std::time::Duration;
 use futures::channel::oneshot;
 use holdall_core::{Backend, BackendExt, Env, ErrorKind, Expect, Key, Memory};
 use holdall_testkit::sim::seeds;
-use holdall_testkit::{Chance, Crash, CrashPoints, Crashing};
+use holdall_testkit::{Chance, Crash, CrashPoints, Crashing, Fault, Plan};
 
 use super::{RebuildOptions, RebuildReport, RebuildSource};
 use crate::Condition;
@@ -113,22 +113,32 @@ fn from_checkpoints_that_were_made_while_commits_went_on() {
             let mut writers = Vec::new();
             for actor in 0..3 {
                 let (sender, receiver) = oneshot::channel();
-                let volume = old.open().await;
+                let volume = old.slow(Plan::new(seed + actor)).open().await;
                 let mut chance = Chance::new(seed * 10 + actor);
                 let env = env.clone();
                 env.clone().spawn(async move {
-                    for _ in 0..25 {
-                        work(&volume, &mut chance).await;
-                        env.sleep(Duration::from_micros(chance.below(300))).await;
+                    for _ in 0..60 {
+                        let one = name(format!("name-{}", chance.below(12)));
+                        let size = [20, 300][chance.index(2)];
+                        let bytes = noise(chance.below(8), size);
+                        match chance.below(10) {
+                            0..6 => {
+                                drop(volume.put(&one, bytes, PutOptions::default()).await.unwrap())
+                            }
+                            6..9 => drop(volume.delete(&one, Condition::Always).await),
+                            _ => work(&volume, &mut chance).await,
+                        }
+                        env.sleep(Duration::from_millis(chance.below(5))).await;
                     }
                     volume.close().await.unwrap();
                     let _ = sender.send(());
                 });
                 writers.push(receiver);
             }
-            let other = old.open().await;
+            let slow = Plan::new(seed).everywhere(Fault::Slow(Duration::from_millis(2)), 1000);
+            let other = old.slow(slow).open().await;
             for _ in 0..3 {
-                env.sleep(Duration::from_micros(env.random_below(1500))).await;
+                env.sleep(Duration::from_millis(env.random_below(200))).await;
                 other.checkpoint().await.unwrap();
             }
             for writer in writers {
@@ -136,12 +146,20 @@ fn from_checkpoints_that_were_made_while_commits_went_on() {
             }
             other.seal().await.unwrap();
             let shown = old.show(&other).await;
-            let new = lose(&old);
-            let (volume, report) = rebuild(&new).await;
-            assert!(report.is_whole(), "{report:?}");
-            assert_eq!(new.show(&volume).await, shown);
-            same_rows(&old, &new, &['e', 'h', 'p', 'x', 'a']).await;
-            new.verify().await;
+            for newest_is_there in [true, false] {
+                let new = lose(&old);
+                let (volume, report) = rebuild(&new).await;
+                assert!(report.is_whole(), "{report:?}");
+                assert_eq!(new.show(&volume).await, shown);
+                same_rows(&old, &new, &['e', 'h', 'p', 'x', 'a']).await;
+                if newest_is_there {
+                    new.verify().await;
+                }
+                // Then from the older one, over which more commits went.
+                let keys = DataKeys::new(old.id);
+                let newest = list_checkpoints(old.data.as_ref(), &keys).await.unwrap()[0];
+                cut(&old, &keys.manifest(newest.sequence, newest.epoch)).await;
+            }
         });
     });
 }

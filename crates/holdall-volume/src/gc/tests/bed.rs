@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use holdall_core::{Backend, BackendExt, Env, Expect, Memory};
-use holdall_testkit::Chance;
+use holdall_testkit::{Chance, Fault, Faulty, Plan};
 
 use crate::format::entry::{Name, Version};
 use crate::format::keys::{CatalogKeys, DataKeys, VolumeId};
@@ -94,6 +94,18 @@ impl Bed {
 
     pub(crate) async fn open(&self) -> Volume {
         Volume::open(self.resources(), self.id).await.unwrap()
+    }
+
+    /// The same volume, on backends that take their time, so that others get in between.
+    pub(crate) fn slow(&self, plan: Plan) -> Self {
+        let mut plan = plan;
+        for micros in [10, 200, 3000] {
+            plan = plan.everywhere(Fault::Slow(Duration::from_micros(micros)), 200);
+        }
+        let wrap = |inner: &Arc<dyn Backend>| -> Arc<dyn Backend> {
+            Arc::new(Faulty::new(Arc::clone(inner), self.env.clone(), plan.clone()))
+        };
+        Self { catalog: wrap(&self.catalog), data: wrap(&self.data), ..self.clone() }
     }
 
     pub(crate) fn keys(&self) -> CatalogKeys {

@@ -2,17 +2,16 @@
 //! is lost.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::time::Duration;
 
 use futures::channel::oneshot;
-use holdall_core::{Backend, Bytes, Env, ErrorKind};
+use holdall_core::{Bytes, Env, ErrorKind};
 use holdall_testkit::sim::{Simulation, seeds};
-use holdall_testkit::{Chance, Fault, Faulty, Method, Plan};
+use holdall_testkit::{Chance, Fault, Method, Plan};
 
 use super::bed::{Bed, at_once, name, noise, policy};
 use crate::Condition;
-use crate::volume::{Resources, Volume};
+use crate::volume::Volume;
 use crate::write::PutOptions;
 
 /// What a name may hold: what was last acknowledged, and what may have been written since.
@@ -57,19 +56,11 @@ async fn collect(volume: Volume, env: Env, faulty: bool) {
     }
 }
 
-async fn race(env: Env, seed: u64, plan: Option<Plan>) {
-    let (bed, first) = Bed::create(env.clone(), policy()).await;
-    let faulty = plan.is_some();
-    let wrap = |inner: &Arc<dyn Backend>| -> Arc<dyn Backend> {
-        match &plan {
-            Some(plan) => Arc::new(Faulty::new(Arc::clone(inner), env.clone(), plan.clone())),
-            None => Arc::clone(inner),
-        }
-    };
-    let resources =
-        Resources { catalog: wrap(&bed.catalog), data: wrap(&bed.data), ..bed.resources() };
-    let second = Volume::open(resources, bed.id).await;
-    let Ok(second) = second else { return };
+async fn race(env: Env, seed: u64, plan: Plan, faulty: bool) {
+    let (bed, _) = Bed::create(env.clone(), policy()).await;
+    let first = bed.slow(Plan::new(seed)).open().await;
+    let slow = bed.slow(plan);
+    let Ok(second) = Volume::open(slow.resources(), bed.id).await else { return };
     let mut writers = Vec::new();
     for actor in 0..4 {
         let volume = if actor % 2 == 0 { first.clone() } else { second.clone() };
@@ -108,7 +99,7 @@ async fn race(env: Env, seed: u64, plan: Option<Plan>) {
 #[test]
 fn no_acknowledged_write_is_lost_to_passes_without_grace() {
     seeds(12, |seed| {
-        Simulation::new(seed).run(|env| race(env, seed, None)).unwrap();
+        Simulation::new(seed).run(|env| race(env, seed, Plan::new(seed), false)).unwrap();
     });
 }
 
@@ -123,6 +114,6 @@ fn nor_if_backends_fail_meanwhile() {
             .chance(Method::Delete, Fault::LandsLate(20), 50)
             .chance(Method::Apply, Fault::LandsLate(3), 10)
             .chance(Method::Apply, Fault::BatchRefused, 20);
-        Simulation::new(seed).run(|env| race(env, seed, Some(plan))).unwrap();
+        Simulation::new(seed).run(|env| race(env, seed, plan, true)).unwrap();
     });
 }
