@@ -38,7 +38,7 @@ impl Engine for Sqlite {
     fn commit(&mut self, records: &[Record]) -> Result<()> {
         let txn = self.0.transaction()?;
         {
-            let mut put = txn.prepare_cached("INSERT OR REPLACE INTO rows VALUES (?1, ?2)")?;
+            let mut put = txn.prepare("INSERT OR REPLACE INTO rows VALUES (?1, ?2)")?;
             for (name, bytes) in records {
                 put.execute((name, bytes.as_ref()))?;
             }
@@ -47,7 +47,7 @@ impl Engine for Sqlite {
     }
 
     fn get(&mut self, name: &str) -> Result<Option<Bytes>> {
-        let mut get = self.0.prepare_cached("SELECT bytes FROM rows WHERE name = ?1")?;
+        let mut get = self.0.prepare("SELECT bytes FROM rows WHERE name = ?1")?;
         let bytes: Option<Vec<u8>> = get.query_row([name], |row| row.get(0)).optional()?;
         Ok(bytes.map(Bytes::from))
     }
