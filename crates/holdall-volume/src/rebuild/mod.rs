@@ -15,6 +15,7 @@
 mod count;
 mod replay;
 mod rows;
+mod salvage;
 mod segments;
 #[cfg(test)]
 mod tests;
@@ -219,7 +220,7 @@ impl Rebuild {
         };
         let volume = VolumeRow::decode_object(id, &object.value).map_err(|e| e.with_key(&key))?;
         let report = RebuildReport {
-            not_salvaged: salvage(resources, id, &options).await?,
+            not_salvaged: salvage::salvage(resources, &volume, id, &options).await?,
             ..RebuildReport::default()
         };
         let context = DataContext {
@@ -316,36 +317,6 @@ impl Rebuild {
         self.rows.catalog().apply(batch).await?;
         self.progress();
         Ok(())
-    }
-}
-
-/// Refuses to throw a catalog away unasked; where it is asked for, brings its commits into the
-/// log. Returns why that could not be done, if damage is why.
-async fn salvage(
-    resources: &Resources,
-    id: VolumeId,
-    options: &RebuildOptions,
-) -> Result<Option<String>> {
-    let key = CatalogKeys::new(id).head();
-    if resources.catalog.get_all(&key).await?.is_none() {
-        return Ok(None);
-    }
-    if !options.replace {
-        let message = "the catalog still has the volume; run `holdall verify --repair`, or rebuild \
-                       with replace";
-        return Err(Error::invalid(Operation::Maintain, message).with_key(&key));
-    }
-    let sealed = async {
-        let volume = Volume::open(resources.clone(), id).await?;
-        volume.seal().await?;
-        volume.close().await
-    };
-    match sealed.await {
-        Ok(()) => Ok(None),
-        Err(error) if is_damage(&error) || error.kind() == ErrorKind::Invalid => {
-            Ok(Some(error.to_string()))
-        }
-        Err(error) => Err(error),
     }
 }
 

@@ -109,7 +109,12 @@ fn from_checkpoints_that_were_made_while_commits_went_on() {
     seeds(12, |seed| {
         story(seed, |env| async move {
             let policy = Policy { history: 100 * GRACE, ..policy() };
-            let (old, _) = Bed::create(env.clone(), policy).await;
+            let (old, volume) = Bed::create(env.clone(), policy).await;
+            // What is copied before the entries that change gives these time to do so.
+            for number in 0..40 {
+                let filler = name(format!("filler-{number}"));
+                volume.put(&filler, noise(number, 20), PutOptions::default()).await.unwrap();
+            }
             let mut writers = Vec::new();
             for actor in 0..3 {
                 let (sender, receiver) = oneshot::channel();
@@ -118,7 +123,7 @@ fn from_checkpoints_that_were_made_while_commits_went_on() {
                 let env = env.clone();
                 env.clone().spawn(async move {
                     for _ in 0..60 {
-                        let one = name(format!("name-{}", chance.below(12)));
+                        let one = name(format!("name-{}", chance.below(4)));
                         let size = [20, 300][chance.index(2)];
                         let bytes = noise(chance.below(8), size);
                         match chance.below(10) {
