@@ -127,7 +127,8 @@ async fn retain(rebuild: &mut Rebuild, mut found: Vec<(Name, Version, Version)>)
     rebuild.rows.settle().await
 }
 
-/// Parts of uploads. A part that was copied after its upload had been completed goes.
+/// Parts of uploads. A part that was copied after its upload had been completed goes; so does one
+/// whose bytes are not there any more, as the log does not say which uploads have ended since.
 async fn uploads(rebuild: &mut Rebuild) -> Result<()> {
     rebuild.report.uploads = rows_of(rebuild, 'u').await?;
     let class = rebuild.keys.class('q');
@@ -137,8 +138,10 @@ async fn uploads(rebuild: &mut Rebuild) -> Result<()> {
             let part = PartRow::decode(&key, &bytes)?;
             let rest = key.as_str().strip_prefix(&class).unwrap_or_default();
             let id = rest.rsplit_once('/').map_or(rest, |(id, _)| id);
-            let upload = rebuild.rows.get(&[rebuild.keys.upload(id)]).await?;
-            if upload.iter().all(Option::is_none) {
+            let nodes = part.content.nodes().iter();
+            let mut needed = vec![rebuild.keys.upload(id)];
+            needed.extend(nodes.map(|node| rebuild.keys.chunk(&node.id)));
+            if rebuild.rows.get(&needed).await?.iter().any(Option::is_none) {
                 rebuild.rows.set(key, None);
                 continue;
             }
