@@ -27,13 +27,19 @@ use clap::error::ErrorKind;
 /// How long work in the background may still take once the command has ended.
 const SHUTDOWN_MAX: Duration = Duration::from_millis(300);
 
+/// More would not make disks faster, but each takes memory of its own.
+const BLOCKING_THREADS_MAX: usize = 32;
+
 fn main() -> ExitCode {
     let json = std::env::args_os().any(|word| word == "--json");
     let cli = match cli::Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => return refuse(&error, json),
     };
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .max_blocking_threads(BLOCKING_THREADS_MAX)
+        .build();
     let runtime = match runtime {
         Ok(runtime) => runtime,
         Err(error) => {

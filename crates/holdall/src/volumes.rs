@@ -290,6 +290,9 @@ impl Engine {
         let names: Vec<String> = self.names().await?.into_iter().map(|(name, _)| name).collect();
         let hint = match nearest(name, names.iter().map(String::as_str)) {
             Some(nearest) => format!("did you mean `{nearest}`?"),
+            None if names.is_empty() && !self.find_volumes().await?.is_empty() => {
+                "the catalog is empty but the data backend is not: run `holdall rebuild`".to_owned()
+            }
             None if names.is_empty() => "there is none yet: create one".to_owned(),
             None => format!("there are {}", names.join(", ")),
         };

@@ -2,13 +2,13 @@
 //!
 //! ```text
 //!   walk ─┐
-//!         ├─ plan ── batches of small files, single large ones ── 2 at once: read, then store
+//!         ├─ plan ── batches of small files, single large ones ── 4 at once: read, then store
 //!   list ─┘
 //! ```
 //!
-//! Batches keep the order of names, so that files that are alike are packed together. While one
-//! batch is stored the next is read. Memory: two batches of at most [`BATCH_BYTES`], and what the
-//! volume needs to store them.
+//! Batches keep the order of names, so that files that are alike are packed together. While some
+//! are stored others are read, so that neither processors nor disk wait. Memory: as many batches of
+//! at most [`BATCH_BYTES`] as there are at once, and what the volume needs to store them.
 
 use std::path::{Path, PathBuf};
 
@@ -32,12 +32,12 @@ const SMALL: u64 = 1 << 20;
 /// Files from this size on take long.
 const HUGE: u64 = 64 << 20;
 /// What one batch holds at the most.
-const BATCH_BYTES: u64 = 24 << 20;
-const BATCH_ITEMS: usize = 2048;
+const BATCH_BYTES: u64 = 8 << 20;
+const BATCH_ITEMS: usize = 1024;
 /// What a file costs beside its bytes.
 const ITEM_BYTES: u64 = 512;
 /// How many batches or large files are under way at once.
-const AT_ONCE: usize = 2;
+const AT_ONCE: usize = 4;
 /// How many entries are deleted at once.
 const DELETE_ITEMS: usize = 1000;
 
