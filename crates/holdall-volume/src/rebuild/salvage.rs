@@ -1,4 +1,4 @@
-//! What an old catalog still has and the log has not: brought into the log before it is thrown away.
+//! What an old catalog still has and the log has not: brought there before it is thrown away.
 
 use holdall_core::{BackendExt, Error, ErrorKind, Expect, Key, Operation, Result};
 

@@ -205,7 +205,10 @@ fn a_damaged_checkpoint_costs_nothing() {
             let new = lose(&old);
             let (volume, report) = rebuild(&new).await;
             assert_eq!(report.checkpoints_skipped.len(), 1);
-            let older = matches!(report.source, RebuildSource::Checkpoint { sequence } if sequence < newest.sequence);
+            let older = match report.source {
+                RebuildSource::Checkpoint { sequence } => sequence < newest.sequence,
+                _ => false,
+            };
             assert!(older || whole == 1 && report.source == RebuildSource::Log, "{report:?}");
             assert!(report.is_whole(), "{report:?}");
             assert_eq!(new.show(&volume).await, shown);
