@@ -21,9 +21,7 @@ use targets::Target;
 
 /// Where the corpus of a target lies.
 pub fn corpus_folder(target: &Target) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("corpus")
-        .join(target.name)
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("corpus").join(target.name)
 }
 
 /// The inputs that were kept: one of every form the target knows, and what once went wrong.

@@ -1,8 +1,5 @@
 //! Runs a target: at length on made inputs, or on one input from a file.
-#![allow(
-    clippy::print_stderr,
-    reason = "this is a command, and a person reads what it says"
-)]
+#![allow(clippy::print_stderr, reason = "this is a command, and a person reads what it says")]
 
 use std::process::ExitCode;
 
@@ -29,10 +26,7 @@ fn run(arguments: &[String]) -> Result<(), String> {
     let [name, what, rest @ ..] = arguments else {
         return Err(usage);
     };
-    let target = TARGETS
-        .iter()
-        .find(|target| target.name == name)
-        .ok_or(usage)?;
+    let target = TARGETS.iter().find(|target| target.name == name).ok_or(usage)?;
     let Ok(iterations) = what.parse() else {
         let input = std::fs::read(what).map_err(|error| format!("{what}: {error}"))?;
         (target.run)(&input);

@@ -45,9 +45,7 @@ impl Mutator {
     pub fn next(&mut self, corpus: &[Vec<u8>]) -> Vec<u8> {
         let mut input = match corpus.get(self.below(corpus.len() + corpus.len() / 16)) {
             Some(input) => input.clone(),
-            None => (0..self.below(200))
-                .map(|_| self.below(256) as u8)
-                .collect(),
+            None => (0..self.below(200)).map(|_| self.below(256) as u8).collect(),
         };
         for _ in 0..=self.below(5) {
             self.change(&mut input, corpus);
@@ -69,9 +67,7 @@ impl Mutator {
                 input.splice(at..at, copy);
             }
             5 => {
-                let noise: Vec<u8> = (0..=self.below(16))
-                    .map(|_| self.below(256) as u8)
-                    .collect();
+                let noise: Vec<u8> = (0..=self.below(16)).map(|_| self.below(256) as u8).collect();
                 input.splice(at..at, noise);
             }
             6 => self.number(input, at),

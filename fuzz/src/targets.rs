@@ -31,98 +31,29 @@ pub struct Target {
 
 /// All targets.
 pub const TARGETS: &[Target] = &[
-    Target {
-        name: "frame",
-        run: frame,
-    },
-    Target {
-        name: "footer",
-        run: footer,
-    },
-    Target {
-        name: "directory",
-        run: directory,
-    },
-    Target {
-        name: "list-chunk",
-        run: list_chunk,
-    },
-    Target {
-        name: "log-part",
-        run: log_part,
-    },
-    Target {
-        name: "checkpoint-part",
-        run: checkpoint_part,
-    },
-    Target {
-        name: "manifest",
-        run: manifest,
-    },
-    Target {
-        name: "volume-object",
-        run: volume_object,
-    },
-    Target {
-        name: "row-volume",
-        run: plain_row::<VolumeRow>,
-    },
-    Target {
-        name: "row-head",
-        run: plain_row::<Head>,
-    },
-    Target {
-        name: "row-sealed",
-        run: plain_row::<Sealed>,
-    },
-    Target {
-        name: "row-entry",
-        run: entry_row,
-    },
-    Target {
-        name: "row-history",
-        run: history_row,
-    },
-    Target {
-        name: "row-retention",
-        run: plain_row::<(Name, Version)>,
-    },
-    Target {
-        name: "row-log",
-        run: log_row,
-    },
-    Target {
-        name: "row-chunk",
-        run: plain_row::<ChunkRow>,
-    },
-    Target {
-        name: "row-segment",
-        run: plain_row::<SegmentRow>,
-    },
-    Target {
-        name: "row-writer",
-        run: plain_row::<WriterRow>,
-    },
-    Target {
-        name: "row-snapshot",
-        run: plain_row::<SnapshotRow>,
-    },
-    Target {
-        name: "row-upload",
-        run: plain_row::<UploadRow>,
-    },
-    Target {
-        name: "row-part",
-        run: part_row,
-    },
-    Target {
-        name: "names",
-        run: names,
-    },
-    Target {
-        name: "location",
-        run: location,
-    },
+    Target { name: "frame", run: frame },
+    Target { name: "footer", run: footer },
+    Target { name: "directory", run: directory },
+    Target { name: "list-chunk", run: list_chunk },
+    Target { name: "log-part", run: log_part },
+    Target { name: "checkpoint-part", run: checkpoint_part },
+    Target { name: "manifest", run: manifest },
+    Target { name: "volume-object", run: volume_object },
+    Target { name: "row-volume", run: plain_row::<VolumeRow> },
+    Target { name: "row-head", run: plain_row::<Head> },
+    Target { name: "row-sealed", run: plain_row::<Sealed> },
+    Target { name: "row-entry", run: entry_row },
+    Target { name: "row-history", run: history_row },
+    Target { name: "row-retention", run: plain_row::<(Name, Version)> },
+    Target { name: "row-log", run: log_row },
+    Target { name: "row-chunk", run: plain_row::<ChunkRow> },
+    Target { name: "row-segment", run: plain_row::<SegmentRow> },
+    Target { name: "row-writer", run: plain_row::<WriterRow> },
+    Target { name: "row-snapshot", run: plain_row::<SnapshotRow> },
+    Target { name: "row-upload", run: plain_row::<UploadRow> },
+    Target { name: "row-part", run: part_row },
+    Target { name: "names", run: names },
+    Target { name: "location", run: location },
 ];
 
 /// The place of the log parts and checkpoints of the corpus.
@@ -134,10 +65,7 @@ pub fn volume() -> VolumeId {
 }
 
 /// The checkpoint of the corpus.
-pub const CHECKPOINT: CheckpointId = CheckpointId {
-    sequence: 1,
-    epoch: 3,
-};
+pub const CHECKPOINT: CheckpointId = CheckpointId { sequence: 1, epoch: 3 };
 
 /// The key of the rows of the corpus.
 pub fn key() -> Key {
@@ -151,12 +79,7 @@ fn framed(kind: FrameKind, input: &[u8]) -> Bytes {
         FrameKind::Volume => (0, 0),
         _ => (CHECKPOINT.sequence, CHECKPOINT.epoch),
     };
-    let place = FramePlace {
-        kind,
-        volume: volume(),
-        owner,
-        position: 0,
-    };
+    let place = FramePlace { kind, volume: volume(), owner, position: 0 };
     let mut out = Vec::new();
     frame::encode(place, 0, &[], input, Compression::None, &mut out)
         .expect("inputs are far below the limit");
@@ -204,10 +127,7 @@ fn directory(input: &[u8]) {
 fn plain<T: DeserializeOwned + Serialize + PartialEq + std::fmt::Debug>(input: &[u8]) {
     if let Ok(value) = postcard::from_bytes::<T>(input) {
         let again = postcard::to_allocvec(&value).expect("what was decoded can be encoded");
-        assert_eq!(
-            postcard::from_bytes::<T>(&again).ok().as_ref(),
-            Some(&value)
-        );
+        assert_eq!(postcard::from_bytes::<T>(&again).ok().as_ref(), Some(&value));
     }
 }
 
@@ -231,14 +151,8 @@ fn log_part(input: &[u8]) {
 
 fn checkpoint_part(input: &[u8]) {
     let keys = CatalogKeys::new(volume());
-    for bytes in [
-        Bytes::copy_from_slice(input),
-        framed(FrameKind::Checkpoint, input),
-    ] {
-        for row in decode_part(volume(), CHECKPOINT, 0, &bytes)
-            .into_iter()
-            .flatten()
-        {
+    for bytes in [Bytes::copy_from_slice(input), framed(FrameKind::Checkpoint, input)] {
+        for row in decode_part(volume(), CHECKPOINT, 0, &bytes).into_iter().flatten() {
             if let Ok(key) = row.check(&keys) {
                 assert!(key.as_str().starts_with(keys.root()));
             }
@@ -247,10 +161,7 @@ fn checkpoint_part(input: &[u8]) {
 }
 
 fn manifest(input: &[u8]) {
-    for bytes in [
-        Bytes::copy_from_slice(input),
-        framed(FrameKind::Manifest, input),
-    ] {
+    for bytes in [Bytes::copy_from_slice(input), framed(FrameKind::Manifest, input)] {
         if let Ok(manifest) = Manifest::decode(volume(), CHECKPOINT, &bytes) {
             assert!(manifest.first == CHECKPOINT.sequence && manifest.first <= manifest.upto);
         }
@@ -258,10 +169,7 @@ fn manifest(input: &[u8]) {
 }
 
 fn volume_object(input: &[u8]) {
-    for bytes in [
-        Bytes::copy_from_slice(input),
-        framed(FrameKind::Volume, input),
-    ] {
+    for bytes in [Bytes::copy_from_slice(input), framed(FrameKind::Volume, input)] {
         if let Ok(row) = VolumeRow::decode_object(volume(), &bytes) {
             // Checking settings that nobody made must end, whatever it says.
             let _ = row.policy.check();
@@ -342,16 +250,9 @@ fn names(input: &[u8]) {
     if let Some(id) = VolumeId::parse(text) {
         assert_eq!(id.as_str(), text);
     }
-    for key in [
-        Key::parse(text),
-        Key::parse(format!("{}{text}", catalog.root())),
-    ] {
+    for key in [Key::parse(text), Key::parse(format!("{}{text}", catalog.root()))] {
         let Ok(key) = key else { continue };
-        let _ = (
-            catalog.log_sequence(&key),
-            catalog.writer_epoch(&key),
-            catalog.chunk_id(&key),
-        );
+        let _ = (catalog.log_sequence(&key), catalog.writer_epoch(&key), catalog.chunk_id(&key));
         let _ = (catalog.entry_name(&key), catalog.history_parts(&key));
         if let Some(id) = data.segment_id(&key) {
             assert_eq!(data.segment(id), key);

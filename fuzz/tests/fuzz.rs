@@ -14,10 +14,7 @@ const ITERATIONS: u64 = 20_000;
 /// The most memory that one input of at most 64 KiB may need: a frame's 64 MiB, decoded twice.
 const MEMORY_MAX: usize = 160 << 20;
 
-#[allow(
-    clippy::disallowed_methods,
-    reason = "how long to fuzz is said from outside"
-)]
+#[allow(clippy::disallowed_methods, reason = "how long to fuzz is said from outside")]
 fn number(name: &str, otherwise: u64) -> u64 {
     std::env::var(name).map_or(otherwise, |text| text.parse().unwrap())
 }
@@ -31,10 +28,7 @@ fn no_input_makes_a_decoder_panic_or_take_much_memory() {
         memory::start();
         let outcome = catch_unwind(AssertUnwindSafe(|| {
             holdall_fuzz::run(target, iterations, seed, |input| {
-                assert!(
-                    memory::peak() < MEMORY_MAX,
-                    "the input before took too much memory"
-                );
+                assert!(memory::peak() < MEMORY_MAX, "the input before took too much memory");
                 memory::start();
                 last.clear();
                 last.extend_from_slice(input);
@@ -43,10 +37,7 @@ fn no_input_makes_a_decoder_panic_or_take_much_memory() {
         }));
         if outcome.is_err() {
             let hex: String = last.iter().map(|byte| format!("{byte:02x}")).collect();
-            panic!(
-                "{} with seed {seed} went wrong at (or, for memory, before) {hex}",
-                target.name
-            );
+            panic!("{} with seed {seed} went wrong at (or, for memory, before) {hex}", target.name);
         }
     }
 }
@@ -61,10 +52,7 @@ fn the_corpus_has_a_sample_of_every_form_that_decodes() {
             if number("HOLDALL_FUZZ_WRITE_CORPUS", 0) == 1 {
                 std::fs::write(folder.join(name), &sample).unwrap();
             } else {
-                assert!(
-                    found,
-                    "`{name}` is missing; set HOLDALL_FUZZ_WRITE_CORPUS=1 to add it"
-                );
+                assert!(found, "`{name}` is missing; set HOLDALL_FUZZ_WRITE_CORPUS=1 to add it");
             }
         }
     }

@@ -6,13 +6,8 @@ use crate::tidy;
 /// One thing that must hold: its name, and how to see whether it does.
 type Step = (&'static str, fn() -> Result<()>);
 
-const STEPS: [Step; 5] = [
-    ("fmt", format),
-    ("tidy", tidy::run),
-    ("clippy", clippy),
-    ("deny", deny),
-    ("doc", document),
-];
+const STEPS: [Step; 5] =
+    [("fmt", format), ("tidy", tidy::run), ("clippy", clippy), ("deny", deny), ("doc", document)];
 
 /// Runs the named steps, or all of them. A step that fails does not stop the others.
 ///
@@ -21,10 +16,7 @@ const STEPS: [Step; 5] = [
 pub(crate) fn run(names: &[String]) -> Result<()> {
     let known = STEPS.map(|(name, _)| name);
     if let Some(unknown) = names.iter().find(|name| !known.contains(&name.as_str())) {
-        return Err(format!(
-            "there is no step `{unknown}`; the steps are {}",
-            known.join(" ")
-        ));
+        return Err(format!("there is no step `{unknown}`; the steps are {}", known.join(" ")));
     }
     let mut failures = Vec::new();
     for (name, step) in STEPS {
@@ -49,15 +41,7 @@ fn format() -> Result<()> {
 }
 
 fn clippy() -> Result<()> {
-    let flags = [
-        "clippy",
-        "--locked",
-        "--workspace",
-        "--all-targets",
-        "--",
-        "-D",
-        "warnings",
-    ];
+    let flags = ["clippy", "--locked", "--workspace", "--all-targets", "--", "-D", "warnings"];
     show(cargo().args(flags))
 }
 
@@ -67,13 +51,7 @@ fn deny() -> Result<()> {
     if !has_cargo_command("deny") {
         return Err("cargo-deny is missing; run `cargo install cargo-deny --locked`".to_owned());
     }
-    let what = [
-        "check",
-        "--hide-inclusion-graph",
-        "licenses",
-        "bans",
-        "sources",
-    ];
+    let what = ["check", "--hide-inclusion-graph", "licenses", "bans", "sources"];
     show(cargo().args(["deny", "--locked"]).args(what))
 }
 
@@ -90,9 +68,6 @@ mod tests {
     #[test]
     fn an_unknown_step_is_refused_with_the_known_ones() {
         let error = run(&["fmtt".to_owned()]).unwrap_err();
-        assert!(
-            error.contains("`fmtt`") && error.contains("fmt tidy clippy deny doc"),
-            "{error}"
-        );
+        assert!(error.contains("`fmtt`") && error.contains("fmt tidy clippy deny doc"), "{error}");
     }
 }

@@ -33,11 +33,7 @@ pub(crate) fn show(command: &mut Command) -> Result<()> {
     let status = command
         .status()
         .map_err(|error| format!("`{}` cannot be started: {error}", line(command)))?;
-    if status.success() {
-        Ok(())
-    } else {
-        Err(format!("`{}` ended with {status}", line(command)))
-    }
+    if status.success() { Ok(()) } else { Err(format!("`{}` ended with {status}", line(command))) }
 }
 
 /// Runs a program and returns what it printed.
@@ -50,11 +46,7 @@ pub(crate) fn output(command: &mut Command) -> Result<String> {
         .map_err(|error| format!("`{}` cannot be started: {error}", line(command)))?;
     if !output.status.success() {
         let said = String::from_utf8_lossy(&output.stderr);
-        return Err(format!(
-            "`{}` ended with {}: {said}",
-            line(command),
-            output.status
-        ));
+        return Err(format!("`{}` ended with {}: {said}", line(command), output.status));
     }
     String::from_utf8(output.stdout)
         .map_err(|_| format!("`{}` printed something that is not UTF-8", line(command)))
@@ -63,27 +55,15 @@ pub(crate) fn output(command: &mut Command) -> Result<String> {
 /// Whether `cargo NAME` exists on this machine.
 pub(crate) fn has_cargo_command(name: &str) -> bool {
     let mut command = cargo();
-    command
-        .args([name, "--version"])
-        .stdout(Stdio::null())
-        .stderr(Stdio::null());
+    command.args([name, "--version"]).stdout(Stdio::null()).stderr(Stdio::null());
     command.status().is_ok_and(|status| status.success())
 }
 
 /// The command as a person would type it.
 fn line(command: &Command) -> String {
     let program = Path::new(command.get_program());
-    let mut words = vec![
-        program
-            .file_name()
-            .unwrap_or(program.as_os_str())
-            .to_string_lossy(),
-    ];
-    words.extend(
-        command
-            .get_args()
-            .map(|argument| argument.to_string_lossy()),
-    );
+    let mut words = vec![program.file_name().unwrap_or(program.as_os_str()).to_string_lossy()];
+    words.extend(command.get_args().map(|argument| argument.to_string_lossy()));
     words.join(" ")
 }
 
@@ -101,11 +81,7 @@ mod tests {
 
     #[test]
     fn output_is_what_the_program_printed() {
-        assert!(
-            output(cargo().arg("--version"))
-                .unwrap()
-                .starts_with("cargo ")
-        );
+        assert!(output(cargo().arg("--version")).unwrap().starts_with("cargo "));
         assert!(has_cargo_command("fmt"));
         assert!(!has_cargo_command("no-such-command"));
     }

@@ -51,8 +51,7 @@ fn parse(arguments: &[String]) -> Result<Plan> {
 }
 
 fn number(text: &str) -> Result<u64> {
-    text.parse()
-        .map_err(|_| format!("`{text}` is not a number between 0 and {}", u64::MAX))
+    text.parse().map_err(|_| format!("`{text}` is not a number between 0 and {}", u64::MAX))
 }
 
 #[cfg(test)]
@@ -60,12 +59,7 @@ mod tests {
     use super::*;
 
     fn parse_words(words: &[&str]) -> Result<Plan> {
-        parse(
-            &words
-                .iter()
-                .map(|word| (*word).to_owned())
-                .collect::<Vec<_>>(),
-        )
+        parse(&words.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>())
     }
 
     #[test]
@@ -79,21 +73,9 @@ mod tests {
 
     #[test]
     fn wrong_arguments_say_what_is_wrong() {
-        assert!(
-            parse_words(&["--seeds", "0"])
-                .unwrap_err()
-                .contains("at least 1")
-        );
-        assert!(
-            parse_words(&["--seeds", "many"])
-                .unwrap_err()
-                .contains("`many`")
-        );
-        assert!(
-            parse_words(&["--seeds", "5ms"])
-                .unwrap_err()
-                .contains("`5ms`")
-        );
+        assert!(parse_words(&["--seeds", "0"]).unwrap_err().contains("at least 1"));
+        assert!(parse_words(&["--seeds", "many"]).unwrap_err().contains("`many`"));
+        assert!(parse_words(&["--seeds", "5ms"]).unwrap_err().contains("`5ms`"));
         assert!(parse_words(&["--seeds"]).unwrap_err().contains("--seeds N"));
         assert!(parse_words(&["--seed", "5m"]).unwrap_err().contains("`5m`"));
         assert!(parse_words(&["7"]).unwrap_err().contains("`7`"));

@@ -40,20 +40,14 @@ pub(crate) fn mask(text: &str) -> Masked {
         at += length;
     }
     let string = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
-    Masked {
-        code: string(code),
-        comments: string(comments),
-    }
+    Masked { code: string(code), comments: string(comments) }
 }
 
 /// The kind and the length in bytes of what begins at `at`.
 fn next(text: &[u8], at: usize) -> (Kind, usize) {
     let rest = &text[at..];
     if rest.starts_with(b"//") {
-        let length = rest
-            .iter()
-            .position(|byte| *byte == b'\n')
-            .unwrap_or(rest.len());
+        let length = rest.iter().position(|byte| *byte == b'\n').unwrap_or(rest.len());
         return (Kind::Comment, length);
     }
     if rest.starts_with(b"/*") {
@@ -133,9 +127,7 @@ fn raw_string(rest: &[u8]) -> Option<usize> {
     }
     let end = [b"\"".as_slice(), &rest[1..1 + hashes]].concat();
     let body = 2 + hashes;
-    let found = rest[body..]
-        .windows(end.len())
-        .position(|window| window == end);
+    let found = rest[body..].windows(end.len()).position(|window| window == end);
     Some(found.map_or(rest.len(), |position| body + position + end.len()))
 }
 
@@ -146,29 +138,18 @@ pub(crate) fn is_word(byte: u8) -> bool {
 
 /// The line, counted from 1, that a position is on.
 pub(crate) fn line_at(text: &str, position: usize) -> usize {
-    text.as_bytes()[..position]
-        .iter()
-        .filter(|byte| **byte == b'\n')
-        .count()
-        + 1
+    text.as_bytes()[..position].iter().filter(|byte| **byte == b'\n').count() + 1
 }
 
 /// Where a whole word stands.
 pub(crate) fn words(text: &str, word: &str) -> Vec<usize> {
     let bytes = text.as_bytes();
     let alone = |position: &usize| {
-        let before = position
-            .checked_sub(1)
-            .is_none_or(|before| !is_word(bytes[before]));
-        let after = bytes
-            .get(position + word.len())
-            .is_none_or(|after| !is_word(*after));
+        let before = position.checked_sub(1).is_none_or(|before| !is_word(bytes[before]));
+        let after = bytes.get(position + word.len()).is_none_or(|after| !is_word(*after));
         before && after
     };
-    text.match_indices(word)
-        .map(|(position, _)| position)
-        .filter(alone)
-        .collect()
+    text.match_indices(word).map(|(position, _)| position).filter(alone).collect()
 }
 
 /// The position behind the bracket that closes the one at `open`.
@@ -218,16 +199,9 @@ pub(crate) struct Function {
 /// The functions in a stretch of masked code. Lines count from the beginning of the code.
 pub(crate) fn functions(code: &str, within: Range<usize>) -> Vec<Function> {
     let mut found = Vec::new();
-    for position in words(code, "fn")
-        .into_iter()
-        .filter(|position| within.contains(position))
-    {
+    for position in words(code, "fn").into_iter().filter(|position| within.contains(position)) {
         let rest = code[position + 2..].trim_start();
-        let name: String = rest
-            .bytes()
-            .take_while(|byte| is_word(*byte))
-            .map(char::from)
-            .collect();
+        let name: String = rest.bytes().take_while(|byte| is_word(*byte)).map(char::from).collect();
         let Some(begin) = body(code, position) else {
             continue;
         };
@@ -235,19 +209,10 @@ pub(crate) fn functions(code: &str, within: Range<usize>) -> Vec<Function> {
             continue; // a type such as `fn(u8) -> u8`
         }
         let has_body = code.as_bytes()[begin] == b'{';
-        let end = if has_body {
-            closing(code, begin).unwrap_or(code.len())
-        } else {
-            begin + 1
-        };
+        let end = if has_body { closing(code, begin).unwrap_or(code.len()) } else { begin + 1 };
         let line = line_at(code, position);
         let lines = line_at(code, end - 1) - line + 1;
-        found.push(Function {
-            name,
-            line,
-            lines,
-            has_body,
-        });
+        found.push(Function { name, line, lines, has_body });
     }
     found
 }

@@ -8,14 +8,7 @@ use crate::run::{Result, cargo, has_cargo_command, show};
 /// If a test fails. One that fails does not keep the others from running.
 pub(crate) fn run(filters: &[String]) -> Result<()> {
     let mut documented = cargo();
-    documented.args([
-        "test",
-        "--locked",
-        "--workspace",
-        "--doc",
-        "--no-fail-fast",
-        "--",
-    ]);
+    documented.args(["test", "--locked", "--workspace", "--doc", "--no-fail-fast", "--"]);
     let documented = show(documented.args(filters));
     let (runner, tests) = if has_cargo_command("nextest") {
         let mut nextest = cargo();
@@ -26,33 +19,16 @@ pub(crate) fn run(filters: &[String]) -> Result<()> {
         ("cargo nextest", show(nextest.args(filters)))
     } else {
         let mut tests = cargo();
-        tests.args([
-            "test",
-            "--locked",
-            "--workspace",
-            "--lib",
-            "--bins",
-            "--tests",
-        ]);
+        tests.args(["test", "--locked", "--workspace", "--lib", "--bins", "--tests"]);
         tests.args(["--examples", "--no-fail-fast", "--"]);
         ("cargo test", show(tests.args(filters)))
     };
 
-    eprintln!(
-        "\ntests in the documentation, with cargo test: {}",
-        verdict(&documented)
-    );
-    eprintln!(
-        "unit and integration tests, with {runner}: {}",
-        verdict(&tests)
-    );
+    eprintln!("\ntests in the documentation, with cargo test: {}", verdict(&documented));
+    eprintln!("unit and integration tests, with {runner}: {}", verdict(&tests));
     documented.and(tests)
 }
 
 fn verdict(result: &Result<()>) -> &'static str {
-    if result.is_ok() {
-        "all passed"
-    } else {
-        "FAILED, see above"
-    }
+    if result.is_ok() { "all passed" } else { "FAILED, see above" }
 }

@@ -40,13 +40,7 @@ impl Tree {
     pub(crate) fn load(root: &Path) -> Result<Self> {
         let mut list = command("git");
         list.current_dir(root);
-        list.args([
-            "ls-files",
-            "-z",
-            "--cached",
-            "--others",
-            "--exclude-standard",
-        ]);
+        list.args(["ls-files", "-z", "--cached", "--others", "--exclude-standard"]);
         let names = output(&mut list)?;
         let mut files = Vec::new();
         for path in names.split('\0').filter(|path| !path.is_empty()) {
@@ -61,10 +55,7 @@ impl Tree {
                 Vec::new()
             };
             let text = String::from_utf8(bytes).unwrap_or_default();
-            files.push(File {
-                path: path.to_owned(),
-                text,
-            });
+            files.push(File { path: path.to_owned(), text });
         }
         files.sort_by(|a, b| a.path.cmp(&b.path));
         Ok(Self { files })
@@ -101,9 +92,7 @@ impl Tree {
             path: (*path).to_owned(),
             text: (*text).to_owned(),
         };
-        Self {
-            files: files.iter().map(file).collect(),
-        }
+        Self { files: files.iter().map(file).collect() }
     }
 }
 
@@ -114,25 +103,14 @@ mod tests {
     #[test]
     fn the_project_itself_is_found() {
         let tree = Tree::load(&crate::run::root()).unwrap();
-        assert!(
-            tree.find("xtask/src/tree.rs")
-                .unwrap()
-                .text
-                .contains("the_project_itself")
-        );
+        assert!(tree.find("xtask/src/tree.rs").unwrap().text.contains("the_project_itself"));
         assert!(tree.has("xtask/src") && tree.has("Cargo.toml"));
         assert!(!tree.has("xtask/sr") && !tree.has("target"));
     }
 
     #[test]
     fn test_files_are_told_by_name_and_folder() {
-        let is_test = |path: &str| {
-            File {
-                path: path.to_owned(),
-                text: String::new(),
-            }
-            .is_test()
-        };
+        let is_test = |path: &str| File { path: path.to_owned(), text: String::new() }.is_test();
         assert!(is_test("crates/a/tests/model.rs") && is_test("crates/a/src/gc/tests.rs"));
         assert!(!is_test("crates/a/src/latest.rs") && !is_test("xtask/src/test.rs"));
     }

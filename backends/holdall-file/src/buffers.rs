@@ -35,11 +35,7 @@ impl Buffers {
 
     /// The first bytes of a buffer, which comes back here when nobody needs them any more.
     pub(crate) fn lend(self: &Arc<Self>, buffer: Vec<u8>, length: usize) -> Bytes {
-        Bytes::from_owner(Lent {
-            buffer,
-            length,
-            home: Arc::clone(self),
-        })
+        Bytes::from_owner(Lent { buffer, length, home: Arc::clone(self) })
     }
 }
 

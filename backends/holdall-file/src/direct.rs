@@ -59,10 +59,7 @@ fn fill_direct(file: BorrowedFd<'_>, value: &[u8], buffers: &Buffers) -> Result<
             let padded = piece.len().next_multiple_of(BLOCK);
             let (filled, padding) = aligned.split_at_mut(piece.len());
             filled.copy_from_slice(piece);
-            padding
-                .iter_mut()
-                .take(padded - piece.len())
-                .for_each(|byte| *byte = 0);
+            padding.iter_mut().take(padded - piece.len()).for_each(|byte| *byte = 0);
             let block = aligned.get(..padded).unwrap_or_default();
             written = write_all(file, block, (index * BUFFER_BYTES) as u64);
             if written.is_err() {

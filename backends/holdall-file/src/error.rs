@@ -46,11 +46,7 @@ mod tests {
             (Errno::PERM, ErrorKind::Denied, "permissions"),
             (Errno::ROFS, ErrorKind::Denied, "read-only"),
             (Errno::NOTDIR, ErrorKind::Invalid, "is a file"),
-            (
-                Errno::ISDIR,
-                ErrorKind::Invalid,
-                "folder is in the value's place",
-            ),
+            (Errno::ISDIR, ErrorKind::Invalid, "folder is in the value's place"),
             (Errno::NAMETOOLONG, ErrorKind::Invalid, "length"),
             (Errno::NOENT, ErrorKind::Unavailable, "has gone"),
             (Errno::IO, ErrorKind::Unavailable, "try again"),

@@ -81,9 +81,7 @@ impl Folder {
     pub(crate) fn lock(&self, operation: Operation) -> Result<Guard<'_>> {
         // Nothing that could be left half done is behind the mutex, so its poison means nothing.
         let guard = self.lock.lock().unwrap_or_else(PoisonError::into_inner);
-        guard
-            .lock()
-            .map_err(|source| error::os(operation, "lock the folder", source))?;
+        guard.lock().map_err(|source| error::os(operation, "lock the folder", source))?;
         Ok(Guard(guard))
     }
 
@@ -112,10 +110,7 @@ impl Folder {
         rustix::fs::statat(&self.root, LOCK, AtFlags::empty()).map_err(failed)?;
         self.check_open(Operation::Health)?;
         let free = system.f_bavail.saturating_mul(system.f_frsize);
-        Ok(Health {
-            bytes_free: Some(free),
-            ..Health::default()
-        })
+        Ok(Health { bytes_free: Some(free), ..Health::default() })
     }
 
     /// Removes old temporary files. Young ones may belong to a process that is writing now.
@@ -132,10 +127,7 @@ impl Folder {
             let Ok(metadata) = fs::File::from(file).metadata() else {
                 continue;
             };
-            let age = metadata
-                .modified()
-                .ok()
-                .and_then(|time| now.duration_since(time).ok());
+            let age = metadata.modified().ok().and_then(|time| now.duration_since(time).ok());
             if metadata.is_file() && age.is_some_and(|age| age > LEFTOVER_AGE) {
                 // Another process may be removing it too.
                 let _ = rustix::fs::unlinkat(&temporary, name, AtFlags::empty());
@@ -169,9 +161,7 @@ fn create_synced(path: &Path) -> std::io::Result<()> {
     if path.is_dir() {
         return Ok(());
     }
-    let parent = path
-        .parent()
-        .filter(|parent| !parent.as_os_str().is_empty());
+    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
     if let Some(parent) = parent {
         create_synced(parent)?;
     }
@@ -210,10 +200,7 @@ mod tests {
         let refused = folder.delete(&key, &Expect::Any).unwrap_err();
         assert_eq!(refused.kind(), ErrorKind::Closed);
         assert_eq!(folder.health().unwrap_err().kind(), ErrorKind::Closed);
-        let read = folder
-            .get(&key, holdall_core::ByteRange::ALL)
-            .unwrap()
-            .unwrap();
+        let read = folder.get(&key, holdall_core::ByteRange::ALL).unwrap().unwrap();
         assert_eq!(read.value, "2");
     }
 

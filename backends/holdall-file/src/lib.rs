@@ -63,11 +63,7 @@ impl File {
             reach: Reach::Machine,
             durability: Durability::Machine,
         };
-        Ok(Self {
-            profile,
-            folder: Arc::new(folder),
-            env: env.clone(),
-        })
+        Ok(Self { profile, folder: Arc::new(folder), env: env.clone() })
     }
 
     /// Runs the whole of one call where it may block. The job goes on if the caller stops waiting.
@@ -77,8 +73,7 @@ impl File {
     ) -> Result<T> {
         let folder = Arc::clone(&self.folder);
         let done = self.env.blocking(move || job(&folder)).await;
-        done.flatten()
-            .map_err(|error| error.with_location(&self.folder.location))
+        done.flatten().map_err(|error| error.with_location(&self.folder.location))
     }
 }
 
@@ -95,19 +90,14 @@ impl Backend for File {
 
     async fn get_many(&self, keys: &[Key]) -> Result<Vec<Option<Object>>> {
         let keys = keys.to_vec();
-        self.run(move |folder| {
-            keys.iter()
-                .map(|key| folder.get(key, ByteRange::ALL))
-                .collect()
-        })
-        .await
+        self.run(move |folder| keys.iter().map(|key| folder.get(key, ByteRange::ALL)).collect())
+            .await
     }
 
     async fn put(&self, key: &Key, value: Bytes, expect: Expect) -> Result<Revision> {
         self.check_limits(Operation::Put, key, value.len())?;
         let key = key.clone();
-        self.run(move |folder| folder.put(&key, &value, &expect))
-            .await
+        self.run(move |folder| folder.put(&key, &value, &expect)).await
     }
 
     async fn delete(&self, key: &Key, expect: Expect) -> Result<()> {

@@ -44,10 +44,7 @@ impl Folder {
     pub(crate) fn list(&self, mut list: List) -> Result<Page> {
         list.check()?;
         loop {
-            let mut smallest = Smallest {
-                list: &list,
-                keys: BinaryHeap::new(),
-            };
+            let mut smallest = Smallest { list: &list, keys: BinaryHeap::new() };
             for shard in 0..=u8::MAX {
                 match open_folder(&self.root, &names::shard_name(shard)) {
                     Ok(folder) => self.walk(shard, &folder, "", &mut smallest),
@@ -113,10 +110,7 @@ impl Folder {
     }
 
     fn rows(&self, keys: Vec<Key>, more: bool, values: bool) -> Result<Page> {
-        let mut page = Page {
-            rows: Vec::with_capacity(keys.len()),
-            more,
-        };
+        let mut page = Page { rows: Vec::with_capacity(keys.len()), more };
         let mut bytes = 0;
         for key in keys {
             if bytes >= PAGE_BYTES {
@@ -129,22 +123,14 @@ impl Folder {
                     continue;
                 };
                 bytes += object.size;
-                page.rows.push(Row {
-                    key,
-                    size: object.size,
-                    object: Some(object),
-                });
+                page.rows.push(Row { key, size: object.size, object: Some(object) });
                 continue;
             }
             let path = names::place(&key).path;
             match rustix::fs::statat(&self.root, &path, AtFlags::SYMLINK_NOFOLLOW) {
                 Ok(stat) => {
                     let size = u64::try_from(stat.st_size).unwrap_or(0);
-                    page.rows.push(Row {
-                        key,
-                        size,
-                        object: None,
-                    });
+                    page.rows.push(Row { key, size, object: None });
                 }
                 Err(Errno::NOENT) => {}
                 Err(errno) => {

@@ -55,8 +55,7 @@ pub(crate) fn key_at(shard_number: u8, pieces: &str, name: &str) -> Option<Key> 
 
 /// The piece that a folder inside a shard stands for, if it is one of ours.
 pub(crate) fn folder_piece(name: &str) -> Option<&str> {
-    name.strip_suffix(MARKER)
-        .filter(|piece| piece.len() == PIECE_BYTES)
+    name.strip_suffix(MARKER).filter(|piece| piece.len() == PIECE_BYTES)
 }
 
 /// The name of a shard's folder.
@@ -72,9 +71,7 @@ fn shard(key: &str) -> u8 {
     for byte in key.bytes() {
         hash = (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3);
     }
-    hash.to_le_bytes()
-        .into_iter()
-        .fold(0, |folded, byte| folded ^ byte)
+    hash.to_le_bytes().into_iter().fold(0, |folded, byte| folded ^ byte)
 }
 
 fn escape(key: &str) -> String {
@@ -125,22 +122,8 @@ mod tests {
     /// Keys that try every rule: all short ones over a nasty alphabet, and long ones whose pieces
     /// begin and end with every letter of it.
     fn nasty_keys() -> Vec<Key> {
-        let alphabet = [
-            "a",
-            "A",
-            ".",
-            "/",
-            "+",
-            "%",
-            "~",
-            "2e",
-            "_",
-            "-",
-            "é",
-            "\0",
-            " ",
-            "\u{10ffff}",
-        ];
+        let alphabet =
+            ["a", "A", ".", "/", "+", "%", "~", "2e", "_", "-", "é", "\0", " ", "\u{10ffff}"];
         let mut keys = Vec::new();
         for first in alphabet {
             keys.push(Key::parse(first).unwrap());
@@ -177,10 +160,7 @@ mod tests {
         for key in nasty_keys() {
             let place = place(&key);
             assert_eq!(key_of(&place.path), Some(key.clone()), "{key:?}");
-            assert_eq!(
-                place.folders.last().unwrap(),
-                place.path.rsplit_once('/').unwrap().0
-            );
+            assert_eq!(place.folders.last().unwrap(), place.path.rsplit_once('/').unwrap().0);
         }
     }
 
@@ -200,10 +180,7 @@ mod tests {
     fn every_piece_is_a_plain_name_that_fits() {
         for key in nasty_keys() {
             for piece in place(&key).path.split('/') {
-                assert!(
-                    !piece.is_empty() && piece.len() <= PIECE_BYTES + 1,
-                    "{piece}"
-                );
+                assert!(!piece.is_empty() && piece.len() <= PIECE_BYTES + 1, "{piece}");
                 assert!(!piece.starts_with('.'), "{piece}");
                 let plain =
                     |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || "._-+%~".contains(c);
@@ -217,18 +194,14 @@ mod tests {
         let key = Key::parse("a/b").unwrap();
         let home = shard(key.as_str());
         assert_eq!(key_at(home, "", "a+b"), Some(key));
-        for name in [
-            "", "a%2fb", "A+b", "a%2Bb", "a+b%", "a+b%g0", "a%ff", ".hidden", "a b", "a+b~",
-        ] {
+        for name in
+            ["", "a%2fb", "A+b", "a%2Bb", "a+b%", "a+b%g0", "a%ff", ".hidden", "a b", "a+b~"]
+        {
             for shard in 0..=255 {
                 assert_eq!(key_at(shard, "", name), None, "{name}");
             }
         }
-        assert_eq!(
-            key_at(home.wrapping_add(1), "", "a+b"),
-            None,
-            "the wrong shard"
-        );
+        assert_eq!(key_at(home.wrapping_add(1), "", "a+b"), None, "the wrong shard");
         assert_eq!(folder_piece("short~"), None);
     }
 

@@ -31,11 +31,7 @@ impl Folder {
             let value = read(&file, range.clip(size)?, &self.buffers)
                 .map_err(|errno| error::os(Operation::Get, "read a value", errno).with_key(key))?;
             if let Some(value) = value {
-                return Ok(Some(Object {
-                    value,
-                    revision: revision::of(&metadata),
-                    size,
-                }));
+                return Ok(Some(Object { value, revision: revision::of(&metadata), size }));
             }
         }
         let message = "a file is shorter than the file system says; check the file system";
@@ -79,10 +75,7 @@ fn read(
         return Ok(new.map(|buffer| buffers.lend(buffer, length)));
     };
     let mut filled = 0;
-    while let Some(rest) = buffer
-        .get_mut(filled..length)
-        .filter(|rest| !rest.is_empty())
-    {
+    while let Some(rest) = buffer.get_mut(filled..length).filter(|rest| !rest.is_empty()) {
         match rustix::io::pread(file, rest, range.start + filled as u64) {
             Ok(0) => return Ok(None),
             Ok(count) => filled += count,

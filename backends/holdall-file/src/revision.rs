@@ -35,17 +35,10 @@ pub(crate) struct Times {
 impl Times {
     /// The time to put on the next file: about now, and new.
     pub(crate) fn next(&self, env: &Env) -> SystemTime {
-        let now = env
-            .now()
-            .as_micros()
-            .saturating_mul(1000)
-            .saturating_add(env.random_below(1000));
+        let now = env.now().as_micros().saturating_mul(1000).saturating_add(env.random_below(1000));
         let later = |last: u64| now.max(last.saturating_add(1));
-        let last = self
-            .last
-            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |last| {
-                Some(later(last))
-            });
+        let last =
+            self.last.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |last| Some(later(last)));
         UNIX_EPOCH + Duration::from_nanos(later(last.unwrap_or_else(|last| last)))
     }
 }

@@ -60,8 +60,7 @@ impl Folder {
         let metadata = temporary.file.metadata();
         drop(guard);
 
-        self.settle(OPERATION, sync_all(&folders))
-            .map_err(with_key)?;
+        self.settle(OPERATION, sync_all(&folders)).map_err(with_key)?;
         let metadata = metadata
             .map_err(|source| error::unknown(OPERATION, "look at a value", source).with_key(key))?;
         Ok(revision::of(&metadata))
@@ -76,11 +75,7 @@ impl Folder {
 
         let guard = self.lock(OPERATION)?;
         self.check(OPERATION, key, expect)?;
-        let folders = match place
-            .folders
-            .iter()
-            .map(|path| open_folder(&self.root, path))
-            .collect()
+        let folders = match place.folders.iter().map(|path| open_folder(&self.root, path)).collect()
         {
             Ok(folders) => folders,
             Err(Errno::NOENT) => Vec::new(),
@@ -102,8 +97,7 @@ impl Folder {
         drop(guard);
 
         // Also if the file was not there: whoever removed it may not have synced yet.
-        self.settle(OPERATION, sync_all(&folders))
-            .map_err(|error| error.with_key(key))
+        self.settle(OPERATION, sync_all(&folders)).map_err(|error| error.with_key(key))
     }
 
     fn check(&self, operation: Operation, key: &Key, expect: &Expect) -> Result<()> {
@@ -116,10 +110,7 @@ impl Folder {
 
     fn write_temporary(&self, value: &[u8]) -> Result<Temporary<'_>> {
         let failed = |source| error::os(Operation::Put, "write a value", source);
-        let path = format!(
-            "{TEMPORARY}/{:032x}",
-            u128::from_le_bytes(self.env.random())
-        );
+        let path = format!("{TEMPORARY}/{:032x}", u128::from_le_bytes(self.env.random()));
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
         let open = || rustix::fs::openat(&self.root, &path, flags, file_mode());
         let file = match open() {
@@ -128,16 +119,11 @@ impl Folder {
             opened => opened,
         };
         let file: fs::File = file.map_err(|errno| failed(errno.into()))?.into();
-        let temporary = Temporary {
-            folder: self,
-            file,
-            path,
-        };
+        let temporary = Temporary { folder: self, file, path };
         let file = &temporary.file;
         direct::fill(file, value, &self.buffers).map_err(|errno| failed(errno.into()))?;
         let time = self.times.next(&self.env);
-        file.set_times(fs::FileTimes::new().set_modified(time))
-            .map_err(failed)?;
+        file.set_times(fs::FileTimes::new().set_modified(time)).map_err(failed)?;
         // If this fails the file goes, and with it all that the system may have forgotten.
         file.sync_data().map_err(failed)?;
         Ok(temporary)

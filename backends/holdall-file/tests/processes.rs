@@ -1,9 +1,6 @@
 //! Several processes on one folder, and processes that are killed in the middle of writing.
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "tests")]
-#![allow(
-    clippy::disallowed_methods,
-    reason = "a second process is started with its orders"
-)]
+#![allow(clippy::disallowed_methods, reason = "a second process is started with its orders")]
 
 use std::io::{BufRead, BufReader};
 use std::path::Path;
@@ -16,9 +13,7 @@ use holdall_file::{Config, File};
 const ORDERS: &str = "HOLDALL_FILE_TEST_CHILD";
 
 async fn open(path: &Path) -> File {
-    File::open(Config::new(path), &holdall_runtime::env())
-        .await
-        .unwrap()
+    File::open(Config::new(path), &holdall_runtime::env()).await.unwrap()
 }
 
 fn key(text: impl AsRef<str>) -> Key {
@@ -49,13 +44,9 @@ async fn child() {
             println!("ready");
             for number in 0.. {
                 let size = [10, 5000, 3 << 20][number % 3];
-                file.put(
-                    &key(format!("{number:06}")),
-                    content(number, size),
-                    Expect::Absent,
-                )
-                .await
-                .unwrap();
+                file.put(&key(format!("{number:06}")), content(number, size), Expect::Absent)
+                    .await
+                    .unwrap();
                 // An acknowledged write: the parent holds us to it.
                 println!("acknowledged {number}");
             }
@@ -73,14 +64,11 @@ async fn add_one_many_times(file: &File) {
     let mut done = 0;
     while done < 50 {
         let seen = file.get_all(&counter).await.unwrap();
-        let count: u32 = seen.as_ref().map_or(0, |seen| {
-            std::str::from_utf8(&seen.value).unwrap().parse().unwrap()
-        });
+        let count: u32 = seen
+            .as_ref()
+            .map_or(0, |seen| std::str::from_utf8(&seen.value).unwrap().parse().unwrap());
         let next = Bytes::from((count + 1).to_string());
-        match file
-            .put(&counter, next, Expect::from(seen.map(|seen| seen.revision)))
-            .await
-        {
+        match file.put(&counter, next, Expect::from(seen.map(|seen| seen.revision))).await {
             Ok(_) => done += 1,
             Err(error) => assert_eq!(error.kind(), ErrorKind::Conflict, "{error:?}"),
         }
@@ -92,16 +80,9 @@ async fn two_processes_and_two_handles_lose_no_update() {
     let folder = tempfile::tempdir().unwrap();
     let mut other = start("count", folder.path());
     let (one, two) = (open(folder.path()).await, open(folder.path()).await);
-    tokio::join!(
-        add_one_many_times(&one),
-        add_one_many_times(&two),
-        add_one_many_times(&one)
-    );
+    tokio::join!(add_one_many_times(&one), add_one_many_times(&two), add_one_many_times(&one));
     assert!(other.wait().unwrap().success());
-    assert_eq!(
-        one.get_all(&key("counter")).await.unwrap().unwrap().value,
-        "200"
-    );
+    assert_eq!(one.get_all(&key("counter")).await.unwrap().unwrap().value, "200");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -141,41 +122,26 @@ async fn a_killed_process_leaves_every_acknowledged_value_whole() {
         let mut process = start("write", &path);
         let mut last = None;
         let mut lines = BufReader::new(process.stdout.take().unwrap()).lines();
-        let number = |line: String| {
-            line.strip_prefix("acknowledged ")
-                .map(|n| n.parse::<usize>().unwrap())
-        };
+        let number =
+            |line: String| line.strip_prefix("acknowledged ").map(|n| n.parse::<usize>().unwrap());
         while last < Some(acknowledged_before_kill) {
             last = lines.next().unwrap().map(number).unwrap().or(last);
         }
         process.kill().unwrap();
         process.wait().unwrap();
         // What it still said before it died counts too.
-        last = lines
-            .map_while(Result::ok)
-            .filter_map(number)
-            .last()
-            .or(last);
+        last = lines.map_while(Result::ok).filter_map(number).last().or(last);
 
         let file = open(&path).await;
         let rows = file.list_all("", true).await.unwrap();
         let last = last.unwrap();
-        assert!(
-            rows.len() == last + 1 || rows.len() == last + 2,
-            "{} rows, {last}",
-            rows.len()
-        );
+        assert!(rows.len() == last + 1 || rows.len() == last + 2, "{} rows, {last}", rows.len());
         for (number, row) in rows.into_iter().enumerate() {
             assert_eq!(row.key.as_str(), format!("{number:06}"));
             let size = [10, 5000, 3 << 20][number % 3];
-            assert!(
-                row.object.unwrap().value == content(number, size),
-                "{number}"
-            );
+            assert!(row.object.unwrap().value == content(number, size), "{number}");
         }
         let next = key(format!("{:06}", last + 5));
-        file.put(&next, Bytes::from("goes on"), Expect::Absent)
-            .await
-            .unwrap();
+        file.put(&next, Bytes::from("goes on"), Expect::Absent).await.unwrap();
     }
 }

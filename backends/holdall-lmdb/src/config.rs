@@ -24,11 +24,7 @@ pub struct Config {
 impl Config {
     /// The defaults, with the database in this folder.
     pub fn new(path: impl Into<PathBuf>) -> Self {
-        Self {
-            path: path.into(),
-            map_size: None,
-            readers: READERS_DEFAULT,
-        }
+        Self { path: path.into(), map_size: None, readers: READERS_DEFAULT }
     }
 
     /// Reads `lmdb:///path?map_size=64GiB&readers=1024`.
@@ -48,9 +44,7 @@ impl Config {
             ));
         }
         if !location.path().starts_with('/') || location.path().contains('\0') {
-            return Err(invalid(
-                "an lmdb location needs an absolute path; write lmdb:///path",
-            ));
+            return Err(invalid("an lmdb location needs an absolute path; write lmdb:///path"));
         }
         location.allow_options(&OPTIONS)?;
         let mut config = Self::new(location.path());
@@ -60,10 +54,7 @@ impl Config {
             config.map_size = Some(size.ok_or_else(|| invalid(message))?);
         }
         if let Some(text) = location.option("readers") {
-            let readers = text
-                .parse()
-                .ok()
-                .filter(|readers| (1..=100_000).contains(readers));
+            let readers = text.parse().ok().filter(|readers| (1..=100_000).contains(readers));
             let message = "readers must be a number from 1 to 100000, such as 1024";
             config.readers = readers.ok_or_else(|| invalid(message))?;
         }
@@ -86,9 +77,7 @@ impl Config {
 
 /// Bytes from a number with or without a unit: `4096`, `64MiB`.
 fn parse_size(text: &str) -> Option<u64> {
-    let digits = text
-        .find(|c: char| !c.is_ascii_digit())
-        .unwrap_or(text.len());
+    let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
     let (number, unit) = text.split_at(digits);
     let factor: u64 = match unit.trim() {
         "" | "B" => 1,
@@ -112,11 +101,7 @@ mod tests {
     fn a_config_survives_a_round_trip() {
         for config in [
             Config::new("/srv/a b/ü%?"),
-            Config {
-                map_size: Some(3 << 30),
-                readers: 7,
-                ..Config::new("/x")
-            },
+            Config { map_size: Some(3 << 30), readers: 7, ..Config::new("/x") },
         ] {
             let text = config.location().expose();
             let parsed = Config::from_location(&Location::parse(&text).unwrap()).unwrap();

@@ -12,10 +12,9 @@ pub(crate) fn lmdb(operation: Operation, source: heed::Error) -> Error {
                 ErrorKind::Full,
                 "the database is full; remove rows or open it with a larger map_size",
             ),
-            Mdb::TxnFull => (
-                ErrorKind::Full,
-                "the batch touches too many pages; write it in parts",
-            ),
+            Mdb::TxnFull => {
+                (ErrorKind::Full, "the batch touches too many pages; write it in parts")
+            }
             Mdb::ReadersFull => (
                 ErrorKind::Unavailable,
                 "too many reads at the same time; try again or open it with more readers",
@@ -38,10 +37,9 @@ pub(crate) fn lmdb(operation: Operation, source: heed::Error) -> Error {
                 ErrorKind::Invalid,
                 "the database is of another program or version; choose another folder",
             ),
-            Mdb::BadValSize => (
-                ErrorKind::Invalid,
-                "LMDB takes no key or value of this size; make it smaller",
-            ),
+            Mdb::BadValSize => {
+                (ErrorKind::Invalid, "LMDB takes no key or value of this size; make it smaller")
+            }
             Mdb::KeyExist
             | Mdb::NotFound
             | Mdb::DbsFull
@@ -52,14 +50,12 @@ pub(crate) fn lmdb(operation: Operation, source: heed::Error) -> Error {
             | Mdb::Problem
             | Mdb::Other(_) => (ErrorKind::Unavailable, "LMDB refused; try again"),
         },
-        heed::Error::Encoding(_) | heed::Error::Decoding(_) => (
-            ErrorKind::Corrupt,
-            "a row of the database is damaged; restore it from a copy",
-        ),
-        heed::Error::EnvAlreadyOpened => (
-            ErrorKind::Unavailable,
-            "this process is still closing the database; try again",
-        ),
+        heed::Error::Encoding(_) | heed::Error::Decoding(_) => {
+            (ErrorKind::Corrupt, "a row of the database is damaged; restore it from a copy")
+        }
+        heed::Error::EnvAlreadyOpened => {
+            (ErrorKind::Unavailable, "this process is still closing the database; try again")
+        }
         heed::Error::Io(_) => {
             return match source {
                 heed::Error::Io(source) => os(operation, source),

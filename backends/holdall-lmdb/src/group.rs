@@ -53,18 +53,11 @@ impl Store {
         let (answer, answered) = oneshot::channel();
         let led = {
             let mut queue = self.queue();
-            queue.waiting.push_back(Set {
-                operation,
-                ops,
-                answer,
-            });
+            queue.waiting.push_back(Set { operation, ops, answer });
             mem::replace(&mut queue.led, true)
         };
         if !led {
-            let leader = Leader {
-                store: Arc::clone(self),
-                done: false,
-            };
+            let leader = Leader { store: Arc::clone(self), done: false };
             // The job runs though nobody waits for it; each set has an answer of its own.
             drop(env.blocking(move || leader.lead()));
         }

@@ -48,9 +48,7 @@ impl Lmdb {
     pub async fn open(config: Config, env: &Env) -> Result<Self> {
         let location = config.location();
         let handle = env.blocking(move || Handle::open(config)).await;
-        let handle = handle
-            .flatten()
-            .map_err(|error| error.with_location(&location))?;
+        let handle = handle.flatten().map_err(|error| error.with_location(&location))?;
         let profile = Profile {
             engine: "lmdb",
             key_bytes_max: KEY_BYTES_MAX,
@@ -62,12 +60,7 @@ impl Lmdb {
             reach: Reach::Machine,
             durability: Durability::Machine,
         };
-        Ok(Self {
-            profile,
-            handle,
-            location,
-            env: env.clone(),
-        })
+        Ok(Self { profile, handle, location, env: env.clone() })
     }
 
     async fn write(&self, operation: Operation, ops: Vec<Op>) -> Result<Revision> {
@@ -91,32 +84,21 @@ impl Backend for Lmdb {
     }
 
     async fn get(&self, key: &Key, range: ByteRange) -> Result<Option<Object>> {
-        self.store()
-            .get(key, range)
-            .map_err(|error| self.located(error))
+        self.store().get(key, range).map_err(|error| self.located(error))
     }
 
     async fn get_many(&self, keys: &[Key]) -> Result<Vec<Option<Object>>> {
-        self.store()
-            .get_many(keys)
-            .map_err(|error| self.located(error))
+        self.store().get_many(keys).map_err(|error| self.located(error))
     }
 
     async fn put(&self, key: &Key, value: Bytes, expect: Expect) -> Result<Revision> {
         self.check_limits(Operation::Put, key, value.len())?;
-        let op = Op::Put {
-            key: key.clone(),
-            value,
-            expect,
-        };
+        let op = Op::Put { key: key.clone(), value, expect };
         self.write(Operation::Put, vec![op]).await
     }
 
     async fn delete(&self, key: &Key, expect: Expect) -> Result<()> {
-        let op = Op::Delete {
-            key: key.clone(),
-            expect,
-        };
+        let op = Op::Delete { key: key.clone(), expect };
         self.write(Operation::Delete, vec![op]).await.map(drop)
     }
 

@@ -27,9 +27,7 @@ impl Store {
             row::split(OPERATION, found).map_err(|error| error.with_key(key))?;
         let size = value.len() as u64;
         let range = range.clip(size)?;
-        let part = value
-            .get(range.start as usize..range.end as usize)
-            .unwrap_or_default();
+        let part = value.get(range.start as usize..range.end as usize).unwrap_or_default();
         Ok(Some(Object {
             value: Bytes::copy_from_slice(part),
             revision: Revision::number(revision),
@@ -90,11 +88,7 @@ impl Store {
                 revisions.push(revision);
             }
             let size = value.len() as u64;
-            page.rows.push(Row {
-                key,
-                size,
-                object: None,
-            });
+            page.rows.push(Row { key, size, object: None });
         }
         let mut rest = Bytes::from(buffer);
         for (row, revision) in page.rows.iter_mut().zip(revisions) {

@@ -16,11 +16,7 @@ use crate::error;
 use crate::group::Queue;
 use crate::row::REVISION_KEY;
 
-const MAP_SIZE_DEFAULT: u64 = if cfg!(target_pointer_width = "64") {
-    1 << 40
-} else {
-    1 << 30
-};
+const MAP_SIZE_DEFAULT: u64 = if cfg!(target_pointer_width = "64") { 1 << 40 } else { 1 << 30 };
 /// Below this the search for a map that fits into the process ends.
 const MAP_SIZE_LEAST: u64 = 1 << 28;
 /// Maps must be whole pages; no system has larger ones.
@@ -163,9 +159,7 @@ impl Store {
         let txn = self.read(OPERATION)?;
         let used = self.rows_bytes(&txn).map_err(failed)?;
         let file = self.env.real_disk_size().map_err(failed)?;
-        let disk = self
-            .disk_free()
-            .map_err(|source| error::os(OPERATION, source))?;
+        let disk = self.disk_free().map_err(|source| error::os(OPERATION, source))?;
         // Pages of the file that hold no row are used before it grows.
         let free = disk.saturating_add(file.saturating_sub(used));
         let mut notes = vec![heed::lmdb_version().string.to_owned()];
@@ -186,13 +180,9 @@ fn map(path: &Path, config: &Config) -> heed::Result<(heed::Env<WithoutTls>, u64
     loop {
         // The map is larger than the rows may be: LMDB never writes over a page in use, so even
         // removing rows from a full database needs pages to write the change on.
-        let wanted = size
-            .saturating_add(size / 4)
-            .next_multiple_of(PAGE_BYTES_MAX);
+        let wanted = size.saturating_add(size / 4).next_multiple_of(PAGE_BYTES_MAX);
         let mut options = EnvOpenOptions::new().read_txn_without_tls();
-        options
-            .max_readers(config.readers)
-            .map_size(usize::try_from(wanted).unwrap_or(usize::MAX));
+        options.max_readers(config.readers).map_size(usize::try_from(wanted).unwrap_or(usize::MAX));
         // SAFETY: the file must change only through LMDB while it is mapped. Its own lock sees to
         // that between processes, `OPENED` within this one, and the README forbids other programs
         // and network file systems. None of the flags that weaken its locks or syncs is set.
@@ -227,9 +217,7 @@ fn create_synced(path: &Path) -> std::io::Result<()> {
     if path.is_dir() {
         return Ok(());
     }
-    let parent = path
-        .parent()
-        .filter(|parent| !parent.as_os_str().is_empty());
+    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
     if let Some(parent) = parent {
         create_synced(parent)?;
     }

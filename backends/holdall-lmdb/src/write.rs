@@ -40,16 +40,10 @@ impl Store {
 
     fn try_group(&self, sets: &[Set]) -> Result<Vec<Result<Revision>>, Failed> {
         let operation = sets.first().map_or(Operation::Apply, |set| set.operation);
-        let refused = |error| Failed {
-            error,
-            again: false,
-        };
+        let refused = |error| Failed { error, again: false };
         let failed = |source| {
             let error = error::lmdb(operation, source);
-            Failed {
-                again: error.kind() == ErrorKind::Full,
-                error,
-            }
+            Failed { again: error.kind() == ErrorKind::Full, error }
         };
         self.check_open(operation).map_err(refused)?;
         let mut txn = self.env.write_txn().map_err(failed)?;
@@ -75,19 +69,13 @@ impl Store {
             txn.abort();
             return Ok(results);
         }
-        if sets
-            .iter()
-            .flat_map(|set| &set.ops)
-            .any(|op| matches!(op, Op::Put { .. }))
+        if sets.iter().flat_map(|set| &set.ops).any(|op| matches!(op, Op::Put { .. }))
             && self.rows_bytes(&txn).map_err(failed)? > self.rows_bytes_max
         {
             return Err(failed(heed::Error::Mdb(heed::MdbError::MapFull)));
         }
-        self.rows
-            .put(&mut txn, REVISION_KEY, &revision.to_le_bytes())
-            .map_err(failed)?;
-        txn.commit()
-            .map_err(|source| self.judge(operation, sets, source))?;
+        self.rows.put(&mut txn, REVISION_KEY, &revision.to_le_bytes()).map_err(failed)?;
+        txn.commit().map_err(|source| self.judge(operation, sets, source))?;
         Ok(results)
     }
 
@@ -146,10 +134,7 @@ impl Store {
     /// that makes them current: if it did not get there, nothing has happened. If it failed in
     /// that very page it refuses all further use.
     fn judge(&self, operation: Operation, sets: &[Set], source: heed::Error) -> Failed {
-        let broken = matches!(
-            self.env.read_txn(),
-            Err(heed::Error::Mdb(heed::MdbError::Panic))
-        );
+        let broken = matches!(self.env.read_txn(), Err(heed::Error::Mdb(heed::MdbError::Panic)));
         let needed = ROOM_BYTES + sets.iter().map(Set::bytes).sum::<usize>() as u64;
         // LMDB reports a write that was cut short, as on a disk that is nearly full, as this.
         let cut_short = matches!(&source, heed::Error::Io(source)
@@ -168,10 +153,7 @@ impl Store {
         self.close();
         let message = "the write could not be synced and may have happened; read it back";
         let error = Error::unknown(operation, message).with_source(error);
-        Failed {
-            error,
-            again: false,
-        }
+        Failed { error, again: false }
     }
 }
 
@@ -210,17 +192,9 @@ mod tests {
             assert!(failed.again);
             assert_eq!(failed.error.kind(), ErrorKind::Full);
         }
-        let failed = handle.0.judge(
-            Operation::Put,
-            &[],
-            heed::Error::Mdb(heed::MdbError::MapFull),
-        );
+        let failed = handle.0.judge(Operation::Put, &[], heed::Error::Mdb(heed::MdbError::MapFull));
         assert_eq!(failed.error.kind(), ErrorKind::Full);
-        handle
-            .0
-            .submit(&env, Operation::Put, put("1"))
-            .await
-            .unwrap();
+        handle.0.submit(&env, Operation::Put, put("1")).await.unwrap();
     }
 
     #[tokio::test(flavor = "multi_thread")]
@@ -228,38 +202,23 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let env = holdall_runtime::env();
         let handle = Handle::open(Config::new(folder.path())).unwrap();
-        handle
-            .0
-            .submit(&env, Operation::Put, put("1"))
-            .await
-            .unwrap();
+        handle.0.submit(&env, Operation::Put, put("1")).await.unwrap();
 
         let source = heed::Error::Io(io::Error::from(Errno::IO));
         let failed = handle.0.judge(Operation::Put, &[], source);
         assert!(!failed.again);
         assert_eq!(failed.error.kind(), ErrorKind::Unknown);
-        let refused = handle
-            .0
-            .submit(&env, Operation::Put, put("2"))
-            .await
-            .unwrap_err();
+        let refused = handle.0.submit(&env, Operation::Put, put("2")).await.unwrap_err();
         assert_eq!(refused.kind(), ErrorKind::Closed);
         assert_eq!(handle.0.health().unwrap_err().kind(), ErrorKind::Closed);
         let key = Key::parse("a").unwrap();
-        assert_eq!(
-            handle.0.get(&key, ByteRange::ALL).unwrap().unwrap().value,
-            "1"
-        );
+        assert_eq!(handle.0.get(&key, ByteRange::ALL).unwrap().unwrap().value, "1");
 
         let refused = Handle::open(Config::new(folder.path())).unwrap_err();
         assert_eq!(refused.kind(), ErrorKind::Closed);
         assert_eq!(Arc::strong_count(&handle), 1);
         drop(handle);
         let handle = Handle::open(Config::new(folder.path())).unwrap();
-        handle
-            .0
-            .submit(&env, Operation::Put, put("3"))
-            .await
-            .unwrap();
+        handle.0.submit(&env, Operation::Put, put("3")).await.unwrap();
     }
 }

@@ -1,9 +1,6 @@
 //! Several processes on one database, and processes that are killed in the middle of writing.
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "tests")]
-#![allow(
-    clippy::disallowed_methods,
-    reason = "a second process is started with its orders"
-)]
+#![allow(clippy::disallowed_methods, reason = "a second process is started with its orders")]
 
 use std::io::{BufRead, BufReader};
 use std::path::Path;
@@ -18,9 +15,7 @@ const ORDERS: &str = "HOLDALL_LMDB_TEST_CHILD";
 const WRITERS: usize = 8;
 
 async fn open(path: &Path) -> Lmdb {
-    Lmdb::open(Config::new(path), &holdall_runtime::env())
-        .await
-        .unwrap()
+    Lmdb::open(Config::new(path), &holdall_runtime::env()).await.unwrap()
 }
 
 fn key(text: impl AsRef<str>) -> Key {
@@ -69,16 +64,8 @@ async fn child() {
 async fn write_for_ever(lmdb: Arc<Lmdb>, writer: usize) {
     for number in 0.. {
         let mut batch = Batch::new();
-        batch.put(
-            key(format!("{writer}/{number:06}")),
-            content(writer, number),
-            Expect::Absent,
-        );
-        batch.put(
-            key(format!("{writer}/last")),
-            number.to_string(),
-            Expect::Any,
-        );
+        batch.put(key(format!("{writer}/{number:06}")), content(writer, number), Expect::Absent);
+        batch.put(key(format!("{writer}/last")), number.to_string(), Expect::Any);
         lmdb.apply(batch).await.unwrap();
         // An acknowledged write: the parent holds us to it.
         println!("acknowledged {writer} {number}");
@@ -86,10 +73,7 @@ async fn write_for_ever(lmdb: Arc<Lmdb>, writer: usize) {
 }
 
 fn content(writer: usize, number: usize) -> Bytes {
-    Bytes::from(vec![
-        (writer * 31 + number) as u8;
-        [10, 900, 5000, 70_000][number % 4]
-    ])
+    Bytes::from(vec![(writer * 31 + number) as u8; [10, 900, 5000, 70_000][number % 4]])
 }
 
 async fn add_one_many_times(lmdb: &Lmdb) {
@@ -97,14 +81,11 @@ async fn add_one_many_times(lmdb: &Lmdb) {
     let mut done = 0;
     while done < 100 {
         let seen = lmdb.get_all(&counter).await.unwrap();
-        let count: u32 = seen.as_ref().map_or(0, |seen| {
-            std::str::from_utf8(&seen.value).unwrap().parse().unwrap()
-        });
+        let count: u32 = seen
+            .as_ref()
+            .map_or(0, |seen| std::str::from_utf8(&seen.value).unwrap().parse().unwrap());
         let next = Bytes::from((count + 1).to_string());
-        match lmdb
-            .put(&counter, next, Expect::from(seen.map(|seen| seen.revision)))
-            .await
-        {
+        match lmdb.put(&counter, next, Expect::from(seen.map(|seen| seen.revision))).await {
             Ok(_) => done += 1,
             Err(error) => assert_eq!(error.kind(), ErrorKind::Conflict, "{error:?}"),
         }
@@ -118,10 +99,7 @@ async fn two_processes_lose_no_update() {
     let lmdb = open(folder.path()).await;
     tokio::join!(add_one_many_times(&lmdb), add_one_many_times(&lmdb));
     assert!(other.wait().unwrap().success());
-    assert_eq!(
-        lmdb.get_all(&key("counter")).await.unwrap().unwrap().value,
-        "300"
-    );
+    assert_eq!(lmdb.get_all(&key("counter")).await.unwrap().unwrap().value, "300");
 }
 
 /// Reads what a child says until it has said so many things, then kills it, and returns for each
@@ -145,11 +123,9 @@ fn kill_after(process: &mut Child, acknowledged: usize) -> Vec<Option<usize>> {
     process.wait().unwrap();
     // The very last line may be cut off in the middle.
     let rest: Vec<String> = lines.map_while(Result::ok).collect();
-    rest.iter()
-        .take(rest.len().saturating_sub(1))
-        .for_each(|line| {
-            note(line);
-        });
+    rest.iter().take(rest.len().saturating_sub(1)).for_each(|line| {
+        note(line);
+    });
     last
 }
 
@@ -168,22 +144,14 @@ async fn a_killed_process_leaves_every_acknowledged_batch_whole() {
                 continue;
             };
             let there = rows.len();
-            assert!(
-                last.is_none_or(|last| there > last),
-                "{there} rows, {last:?}"
-            );
-            assert_eq!(
-                pointer.object.as_ref().unwrap().value,
-                (there - 1).to_string()
-            );
+            assert!(last.is_none_or(|last| there > last), "{there} rows, {last:?}");
+            assert_eq!(pointer.object.as_ref().unwrap().value, (there - 1).to_string());
             for (number, row) in rows.iter().enumerate() {
                 assert_eq!(row.key.as_str(), format!("{writer}/{number:06}"));
                 assert!(row.object.as_ref().unwrap().value == content(writer, number));
             }
         }
-        lmdb.put(&key("goes on"), Bytes::new(), Expect::Absent)
-            .await
-            .unwrap();
+        lmdb.put(&key("goes on"), Bytes::new(), Expect::Absent).await.unwrap();
         drop(lmdb);
         let lmdb = open(&path).await;
         assert!(lmdb.get_all(&key("goes on")).await.unwrap().is_some());
@@ -195,41 +163,22 @@ async fn killed_readers_are_cleared_away() {
     let folder = tempfile::tempdir().unwrap();
     let lmdb = open(folder.path()).await;
     for number in 0..50 {
-        lmdb.put(
-            &key(format!("{number}")),
-            Bytes::from(vec![0; 900]),
-            Expect::Any,
-        )
-        .await
-        .unwrap();
+        lmdb.put(&key(format!("{number}")), Bytes::from(vec![0; 900]), Expect::Any).await.unwrap();
     }
     for _ in 0..3 {
         kill_after(&mut start("read", folder.path()), 1);
     }
     let health = lmdb.health().await.unwrap();
-    assert!(
-        health.notes.iter().all(|note| !note.contains('\n')),
-        "{health:?}"
-    );
+    assert!(health.notes.iter().all(|note| !note.contains('\n')), "{health:?}");
     // Were a dead reader still counted, no page could be used again and the file would grow.
-    let size = || {
-        std::fs::metadata(folder.path().join("data.mdb"))
-            .unwrap()
-            .len()
-    };
+    let size = || std::fs::metadata(folder.path().join("data.mdb")).unwrap().len();
     let rewrite = async |rounds: u32| {
         for _ in 0..rounds {
-            lmdb.put(&key("0"), Bytes::from(vec![1; 900]), Expect::Any)
-                .await
-                .unwrap();
+            lmdb.put(&key("0"), Bytes::from(vec![1; 900]), Expect::Any).await.unwrap();
         }
     };
     rewrite(20).await;
     let before = size();
     rewrite(100).await;
-    assert!(
-        size() <= before + 10 * 4096,
-        "{before} bytes have become {}",
-        size()
-    );
+    assert!(size() <= before + 10 * 4096, "{before} bytes have become {}", size());
 }

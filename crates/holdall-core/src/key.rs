@@ -22,13 +22,14 @@ impl Key {
     pub fn parse(key: impl AsRef<str>) -> Result<Self> {
         let key = key.as_ref();
         if key.is_empty() {
-            return Err(Error::invalid(Operation::Key, "a key is empty; give it at least one byte"));
+            return Err(Error::invalid(
+                Operation::Key,
+                "a key is empty; give it at least one byte",
+            ));
         }
         if key.len() > KEY_BYTES_MAX {
-            let message = format!(
-                "a key has {} bytes; the longest allowed has {KEY_BYTES_MAX}",
-                key.len()
-            );
+            let message =
+                format!("a key has {} bytes; the longest allowed has {KEY_BYTES_MAX}", key.len());
             return Err(Error::invalid(Operation::Key, message));
         }
         Ok(Self(Arc::from(key)))
@@ -88,8 +89,10 @@ mod tests {
 
     #[test]
     fn keys_are_ordered_by_bytes_and_never_rewritten() {
-        let mut keys: Vec<Key> =
-            ["b", "a/", "a", "ä", "a//b", "A", "../a"].iter().map(|k| Key::parse(k).unwrap()).collect();
+        let mut keys: Vec<Key> = ["b", "a/", "a", "ä", "a//b", "A", "../a"]
+            .iter()
+            .map(|k| Key::parse(k).unwrap())
+            .collect();
         keys.sort();
         let order: Vec<&str> = keys.iter().map(Key::as_str).collect();
         assert_eq!(order, ["../a", "A", "a", "a/", "a//b", "b", "ä"]);

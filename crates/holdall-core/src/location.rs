@@ -243,7 +243,9 @@ mod tests {
 
     #[test]
     fn nonsense_is_refused_without_repeating_it() {
-        for text in ["", "x", "File:///a", "://a", "a://b?c", "a://b?c=1&c=2", "a:///%zz", "a:///%f"] {
+        for text in
+            ["", "x", "File:///a", "://a", "a://b?c", "a://b?c=1&c=2", "a:///%zz", "a:///%f"]
+        {
             let error = Location::parse(text).unwrap_err();
             assert_eq!(error.kind(), ErrorKind::Invalid, "{text}");
         }

@@ -65,7 +65,8 @@ impl Memory {
         Self { profile, state: RwLock::default() }
     }
 
-    // No code below can panic while it holds the lock, so a poisoned lock still guards a whole state.
+    // No code below can panic while it holds the lock, so a poisoned lock still guards a whole
+    // state.
     fn read(&self) -> RwLockReadGuard<'_, State> {
         self.state.read().unwrap_or_else(PoisonError::into_inner)
     }
@@ -156,9 +157,5 @@ impl Backend for Memory {
 }
 
 fn object((value, revision): &(Bytes, u64)) -> Object {
-    Object {
-        value: value.clone(),
-        revision: Revision::number(*revision),
-        size: value.len() as u64,
-    }
+    Object { value: value.clone(), revision: Revision::number(*revision), size: value.len() as u64 }
 }

@@ -5,15 +5,8 @@
 //!     [seconds] [memory or lmdb] [overlay MiB] [flush MiB]
 //! ```
 //! prints one line a measure. `docs/decisions/0005-embedded-engine.md` uses its figures.
-#![allow(
-    clippy::unwrap_used,
-    clippy::print_stdout,
-    reason = "a program for one's own machine"
-)]
-#![allow(
-    clippy::disallowed_methods,
-    reason = "it measures real time with real threads"
-)]
+#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a program for one's own machine")]
+#![allow(clippy::disallowed_methods, reason = "it measures real time with real threads")]
 
 use std::fs::{self, File};
 use std::os::unix::fs::FileExt;
@@ -34,16 +27,11 @@ const SHORT: Duration = Duration::from_secs(2);
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let folder = Path::new(arguments.first().expect("give a folder to work in"));
-    let seconds = arguments
-        .get(1)
-        .map_or(3, |seconds| seconds.parse().unwrap());
+    let seconds = arguments.get(1).map_or(3, |seconds| seconds.parse().unwrap());
     let engine = arguments.get(2).map_or("lmdb", String::as_str);
     let time = Duration::from_secs(seconds);
     fs::create_dir_all(folder).unwrap();
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()
-        .unwrap();
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
     println!("{engine}, values of 1 KiB, random keys of 32 bytes, {seconds} s of 64 writers");
     let (one, many) = (bare_log(folder, 1, SHORT), bare_log(folder, 64, SHORT));
     println!("  bare log           1 writer  {one:>9.0} puts/s    64 writers {many:>9.0} puts/s");
@@ -71,9 +59,7 @@ fn bare_log(folder: &Path, writers: usize, time: Duration) -> f64 {
                 while !stop.load(Ordering::Relaxed) {
                     let record = vec![writer as u8; VALUE_BYTES + 48];
                     written.store(false, Ordering::Relaxed);
-                    sender
-                        .send((record, thread::current(), Arc::clone(&written)))
-                        .unwrap();
+                    sender.send((record, thread::current(), Arc::clone(&written))).unwrap();
                     while !written.load(Ordering::Acquire) {
                         thread::park();
                     }
@@ -119,11 +105,7 @@ async fn engine(folder: &Path, engine: &str, memory: &Arc<Memory>) -> Arc<dyn Ba
         "memory" => Arc::<Memory>::clone(memory),
         "lmdb" => {
             let config = holdall_lmdb::Config::new(folder);
-            Arc::new(
-                holdall_lmdb::Lmdb::open(config, &holdall_runtime::env())
-                    .await
-                    .unwrap(),
-            )
+            Arc::new(holdall_lmdb::Lmdb::open(config, &holdall_runtime::env()).await.unwrap())
         }
         other => unreachable!("there is no engine {other}"),
     }
@@ -141,9 +123,7 @@ async fn open(folder: &Path, name: &str, memory: &Arc<Memory>) -> Arc<Journaled>
         settings.flush_bytes = mebibytes.parse::<usize>().unwrap() << 20;
     }
     let env = holdall_runtime::env();
-    Journaled::open(inner, &folder.join("journal"), settings, &env)
-        .await
-        .unwrap()
+    Journaled::open(inner, &folder.join("journal"), settings, &env).await.unwrap()
 }
 
 /// The engine without a journal in front of it.
@@ -213,10 +193,7 @@ async fn journal(folder: &Path, engine: &str, time: Duration, bare_one: f64, bar
     drop((journal, backend));
     let started = Instant::now();
     drop(open(folder, engine, &memory).await);
-    println!(
-        "  reopen with nothing to replay {:>8.1} ms",
-        millis(started)
-    );
+    println!("  reopen with nothing to replay {:>8.1} ms", millis(started));
 }
 
 fn millis(started: Instant) -> f64 {
@@ -263,13 +240,7 @@ async fn gets(backend: &Arc<dyn Backend>, rows: u64, readers: u64, time: Duratio
                 at = at
                     .wrapping_mul(6_364_136_223_846_793_005)
                     .wrapping_add(1_442_695_040_888_963_407);
-                assert!(
-                    backend
-                        .get_all(&name((at >> 20) % rows))
-                        .await
-                        .unwrap()
-                        .is_some()
-                );
+                assert!(backend.get_all(&name((at >> 20) % rows)).await.unwrap().is_some());
                 done += 1;
             }
             done

@@ -20,10 +20,7 @@ pub(crate) struct Histogram {
 
 impl Default for Histogram {
     fn default() -> Self {
-        Self {
-            buckets: [const { AtomicU64::new(0) }; BUCKETS],
-            max: AtomicU64::new(0),
-        }
+        Self { buckets: [const { AtomicU64::new(0) }; BUCKETS], max: AtomicU64::new(0) }
     }
 }
 
@@ -40,11 +37,7 @@ impl Histogram {
 
     /// The figures at this moment. Counts that arrive meanwhile may be in some and not in others.
     pub(crate) fn snapshot(&self) -> Latency {
-        let counts: Vec<u64> = self
-            .buckets
-            .iter()
-            .map(|count| count.load(Relaxed))
-            .collect();
+        let counts: Vec<u64> = self.buckets.iter().map(|count| count.load(Relaxed)).collect();
         let max = self.max.load(Relaxed);
         let total: u64 = counts.iter().sum();
         let quantile = |percent: u64| {
@@ -56,11 +49,7 @@ impl Histogram {
             });
             Duration::from_nanos(found.map_or(0, highest).min(max))
         };
-        Latency {
-            p50: quantile(50),
-            p99: quantile(99),
-            max: Duration::from_nanos(max),
-        }
+        Latency { p50: quantile(50), p99: quantile(99), max: Duration::from_nanos(max) }
     }
 }
 
@@ -103,11 +92,7 @@ mod tests {
         let mut next = 0_u64;
         for index in 0..BUCKETS {
             assert_eq!(bucket(next), index, "the first value of bucket {index}");
-            assert_eq!(
-                bucket(highest(index)),
-                index,
-                "the last value of bucket {index}"
-            );
+            assert_eq!(bucket(highest(index)), index, "the last value of bucket {index}");
             if index + 1 < BUCKETS {
                 next = highest(index) + 1;
             }
@@ -126,10 +111,7 @@ mod tests {
         assert_eq!(max, Duration::from_millis(1));
         for (found, exact) in [(p50, 500), (p99, 990)] {
             let exact = Duration::from_micros(exact);
-            assert!(
-                found >= exact && found <= exact * 9 / 8,
-                "{found:?} for {exact:?}"
-            );
+            assert!(found >= exact && found <= exact * 9 / 8, "{found:?} for {exact:?}");
         }
     }
 }

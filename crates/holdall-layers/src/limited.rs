@@ -37,10 +37,7 @@ pub struct Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        Self {
-            calls_max: 1024,
-            deadline: Some(Duration::from_secs(60)),
-        }
+        Self { calls_max: 1024, deadline: Some(Duration::from_secs(60)) }
     }
 }
 
@@ -70,12 +67,7 @@ impl Limited {
             return Err(Error::invalid(Operation::Configure, message));
         }
         let turnstile = Turnstile::new(limits.calls_max);
-        Ok(Self {
-            inner,
-            env: env.clone(),
-            limits,
-            turnstile,
-        })
+        Ok(Self { inner, env: env.clone(), limits, turnstile })
     }
 
     async fn turn(&self, operation: Operation) -> Result<Turn> {

@@ -19,15 +19,8 @@ use crate::histogram::{Histogram, Latency};
 
 /// The calls that are told apart, in the order of the trait. `get_many` counts as a get of its
 /// own kind, because one call may read thousands of keys.
-const CALLS: [Call; 7] = [
-    Call::Get,
-    Call::GetMany,
-    Call::Put,
-    Call::Delete,
-    Call::List,
-    Call::Apply,
-    Call::Health,
-];
+const CALLS: [Call; 7] =
+    [Call::Get, Call::GetMany, Call::Put, Call::Delete, Call::List, Call::Apply, Call::Health];
 
 const KINDS: [ErrorKind; 9] = [
     ErrorKind::Invalid,
@@ -86,11 +79,7 @@ pub struct Metered {
 impl Metered {
     /// Counts what goes through to `inner`.
     pub fn new(inner: Arc<dyn Backend>, env: &Env) -> Self {
-        Self {
-            inner,
-            env: env.clone(),
-            metrics: Metrics::default(),
-        }
+        Self { inner, env: env.clone(), metrics: Metrics::default() }
     }
 
     /// A handle on the counts, which goes on working when the layer is boxed away.
@@ -101,11 +90,7 @@ impl Metered {
     fn begin(&self, call: Call, bytes_in: usize) -> Measure<'_> {
         let counters = &self.metrics.calls[call as usize];
         counters.bytes_in.fetch_add(bytes_in as u64, Relaxed);
-        Measure {
-            counters,
-            watch: self.env.stopwatch(),
-            ended: false,
-        }
+        Measure { counters, watch: self.env.stopwatch(), ended: false }
     }
 }
 
@@ -162,10 +147,8 @@ pub struct CallMetrics {
 
 impl Counters {
     fn snapshot(&self, call: Call) -> CallMetrics {
-        let errors = KINDS
-            .iter()
-            .zip(&self.errors)
-            .map(|(kind, count)| (*kind, count.load(Relaxed)));
+        let errors =
+            KINDS.iter().zip(&self.errors).map(|(kind, count)| (*kind, count.load(Relaxed)));
         CallMetrics {
             call,
             count: self.count.load(Relaxed),
@@ -192,9 +175,7 @@ impl Measure<'_> {
         self.counters.count.fetch_add(1, Relaxed);
         match &result {
             Ok(value) => {
-                self.counters
-                    .bytes_out
-                    .fetch_add(bytes_out(value) as u64, Relaxed);
+                self.counters.bytes_out.fetch_add(bytes_out(value) as u64, Relaxed);
             }
             Err(error) => {
                 // A kind that is newer than this list is counted as a call and not by kind.
@@ -237,9 +218,7 @@ impl Backend for Metered {
 
     async fn get_many(&self, keys: &[Key]) -> Result<Vec<Option<Object>>> {
         let measure = self.begin(Call::GetMany, 0);
-        measure.end(self.inner.get_many(keys).await, |found| {
-            found.iter().map(size).sum()
-        })
+        measure.end(self.inner.get_many(keys).await, |found| found.iter().map(size).sum())
     }
 
     async fn put(&self, key: &Key, value: Bytes, expect: Expect) -> Result<Revision> {
@@ -274,10 +253,7 @@ const _: () = {
     // Counters are found by the call's number.
     let mut at = 0;
     while at < CALLS.len() {
-        assert!(
-            CALLS[at] as usize == at,
-            "calls are listed in their own order"
-        );
+        assert!(CALLS[at] as usize == at, "calls are listed in their own order");
         at += 1;
     }
 };

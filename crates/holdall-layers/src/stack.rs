@@ -39,12 +39,7 @@ pub struct Stacked {
 impl Stack {
     /// Begins with the engine alone.
     pub fn new(engine: Arc<dyn Backend>) -> Self {
-        Self {
-            engine,
-            journal: None,
-            limits: None,
-            metered: false,
-        }
+        Self { engine, journal: None, limits: None, metered: false }
     }
 
     /// Puts a journal in this folder in front of the engine.
@@ -89,10 +84,6 @@ impl Stack {
             metrics = Some(metered.metrics());
             backend = Arc::new(metered);
         }
-        Ok(Stacked {
-            backend,
-            journal,
-            metrics,
-        })
+        Ok(Stacked { backend, journal, metrics })
     }
 }

@@ -22,10 +22,7 @@ pub(crate) struct Permit(Option<Turnstile>);
 impl Turnstile {
     /// For so many at once.
     pub(crate) fn new(permits: usize) -> Self {
-        Self(Arc::new(Mutex::new(State {
-            free: permits,
-            waiting: VecDeque::new(),
-        })))
+        Self(Arc::new(Mutex::new(State { free: permits, waiting: VecDeque::new() })))
     }
 
     /// Waits for its turn. Dropping the future gives up the place.
@@ -41,9 +38,7 @@ impl Turnstile {
             receiver
         };
         // The sender lies in the state that this handle keeps, and is only ever used.
-        receiver
-            .await
-            .expect("a place in the queue is not forgotten")
+        receiver.await.expect("a place in the queue is not forgotten")
     }
 
     fn leave(&self) {
@@ -96,10 +91,7 @@ mod tests {
             assert!(poll!(&mut second).is_pending());
             assert!(poll!(&mut third).is_pending());
             drop(first);
-            assert!(
-                poll!(&mut third).is_pending(),
-                "the second is before the third"
-            );
+            assert!(poll!(&mut third).is_pending(), "the second is before the third");
             let second = second.await;
             assert!(poll!(&mut third).is_pending());
             drop(second);

@@ -18,11 +18,7 @@ struct Kept {
 
 impl Kept {
     fn new(settings: JournalSettings) -> Self {
-        Self {
-            folder: tempfile::tempdir().unwrap(),
-            inner: Arc::new(Memory::new()),
-            settings,
-        }
+        Self { folder: tempfile::tempdir().unwrap(), inner: Arc::new(Memory::new()), settings }
     }
 }
 
@@ -58,10 +54,7 @@ impl Fixture for Whole {
         let inner: Arc<dyn Backend> = Arc::<Memory>::clone(&self.0.inner);
         let stack = Stack::new(inner)
             .with_journal(self.0.folder.path(), self.0.settings.clone())
-            .with_limits(Limits {
-                calls_max: 4,
-                ..Limits::default()
-            })
+            .with_limits(Limits { calls_max: 4, ..Limits::default() })
             .with_metrics();
         Ok(stack.open(&support::env()).await?.backend)
     }
@@ -77,10 +70,7 @@ mod limited {
     use super::*;
 
     fn limited() -> Limited {
-        let limits = Limits {
-            calls_max: 3,
-            ..Limits::default()
-        };
+        let limits = Limits { calls_max: 3, ..Limits::default() };
         Limited::new(Arc::new(Memory::new()), limits, &support::env()).unwrap()
     }
 

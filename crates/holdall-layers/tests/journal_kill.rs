@@ -2,10 +2,7 @@
 //!
 //! This test program starts itself again as the child: [`child`] is no test of its own.
 #![allow(clippy::unwrap_used, reason = "tests")]
-#![allow(
-    clippy::disallowed_methods,
-    reason = "tests drive the real runtime and processes"
-)]
+#![allow(clippy::disallowed_methods, reason = "tests drive the real runtime and processes")]
 
 mod support;
 
@@ -24,9 +21,7 @@ const TASK: &str = "HOLDALL_TEST_JOURNAL_TASK";
 const WRITERS: usize = 8;
 
 async fn open(folder: &Path, settings: JournalSettings) -> Result<Arc<Journaled>> {
-    let lmdb = Lmdb::open(Config::new(folder.join("engine")), &env())
-        .await
-        .unwrap();
+    let lmdb = Lmdb::open(Config::new(folder.join("engine")), &env()).await.unwrap();
     Journaled::open(Arc::new(lmdb), &folder.join("journal"), settings, &env()).await
 }
 
@@ -73,16 +68,9 @@ fn batch(round: &str, writer: usize, write: usize) -> Batch {
     let long = text.repeat(1 + write * 7 % 60);
     batch.put(key(format!("a/{text}")), text.clone(), Expect::Absent);
     batch.put(key(format!("b/{text}")), long, Expect::Any);
-    batch.put(
-        key(format!("last/{round}/{writer}")),
-        write.to_string(),
-        Expect::Any,
-    );
+    batch.put(key(format!("last/{round}/{writer}")), write.to_string(), Expect::Any);
     if write >= 10 {
-        batch.delete(
-            key(format!("b/{round}/{writer}/{}", write - 10)),
-            Expect::Any,
-        );
+        batch.delete(key(format!("b/{round}/{writer}/{}", write - 10)), Expect::Any);
     }
     batch
 }
@@ -100,10 +88,7 @@ fn run_and_kill(folder: &Path, round: &str, acknowledged: usize) -> Vec<usize> {
         };
         let (writer, write) = numbers.split_once(' ').unwrap();
         let (writer, write): (usize, usize) = (writer.parse().unwrap(), write.parse().unwrap());
-        assert_eq!(
-            counts[writer], write,
-            "writes are acknowledged in their order"
-        );
+        assert_eq!(counts[writer], write, "writes are acknowledged in their order");
         counts[writer] += 1;
         seen += 1;
         if seen == acknowledged {
@@ -111,10 +96,7 @@ fn run_and_kill(folder: &Path, round: &str, acknowledged: usize) -> Vec<usize> {
         }
     }
     let status = child.wait().unwrap();
-    assert!(
-        seen >= acknowledged && !status.success(),
-        "the child ended by itself: {status}"
-    );
+    assert!(seen >= acknowledged && !status.success(), "the child ended by itself: {status}");
     counts
 }
 
@@ -123,29 +105,16 @@ async fn check(journal: &Journaled, round: &str, counts: &[usize]) {
         let last = support::text(journal, &format!("last/{round}/{writer}")).await;
         let there = last.map_or(0, |last| last.parse::<usize>().unwrap() + 1);
         // One more may have happened whose acknowledgement did not get out.
-        assert!(
-            there == count || there == count + 1,
-            "{count} acknowledged, {there} are there"
-        );
+        assert!(there == count || there == count + 1, "{count} acknowledged, {there} are there");
         for table in ["a", "b"] {
-            let rows = journal
-                .list_all(&format!("{table}/{round}/{writer}/"), true)
-                .await
-                .unwrap();
+            let rows = journal.list_all(&format!("{table}/{round}/{writer}/"), true).await.unwrap();
             let kept = if table == "a" { there } else { there.min(10) };
-            assert_eq!(
-                rows.len(),
-                kept,
-                "rows {table} of writer {writer} in round {round}"
-            );
+            assert_eq!(rows.len(), kept, "rows {table} of writer {writer} in round {round}");
             for row in rows {
                 let text = row.key.as_str()[2..].to_owned();
                 let write: usize = text.rsplit('/').next().unwrap().parse().unwrap();
                 let times = if table == "a" { 1 } else { 1 + write * 7 % 60 };
-                assert_eq!(
-                    row.object.unwrap().value.as_ref(),
-                    text.repeat(times).as_bytes()
-                );
+                assert_eq!(row.object.unwrap().value.as_ref(), text.repeat(times).as_bytes());
             }
         }
     }
@@ -180,15 +149,9 @@ async fn a_second_process_is_refused_and_told_who_is_there() {
     assert_eq!(refused.kind(), ErrorKind::Unavailable);
     let holder = format!("in use by process {} (journal test), since ", child.id());
     assert!(refused.message().contains(&holder), "{refused}");
-    assert!(
-        refused.message().contains("wait for that one to end"),
-        "{refused}"
-    );
+    assert!(refused.message().contains("wait for that one to end"), "{refused}");
     child.kill().unwrap();
     child.wait().unwrap();
     let journal = open(folder.path(), tiny()).await.unwrap();
-    assert!(
-        journal.get_all(&key("a")).await.unwrap().is_none(),
-        "the kernel let go of the lock"
-    );
+    assert!(journal.get_all(&key("a")).await.unwrap().is_none(), "the kernel let go of the lock");
 }

@@ -19,11 +19,7 @@ enum Step {
     Apply(Vec<(u8, Change)>),
     Flush,
     Reopen,
-    List {
-        prefix: &'static str,
-        start: Option<u8>,
-        limit: usize,
-    },
+    List { prefix: &'static str, start: Option<u8>, limit: usize },
 }
 
 #[derive(Clone, Debug)]
@@ -45,14 +41,7 @@ enum Guess {
 type Model = BTreeMap<Key, (Vec<u8>, Revision)>;
 
 fn name(number: u8) -> Key {
-    key(format!(
-        "{}/{number:02}",
-        if number.is_multiple_of(2) {
-            "even"
-        } else {
-            "odd"
-        }
-    ))
+    key(format!("{}/{number:02}", if number.is_multiple_of(2) { "even" } else { "odd" }))
 }
 
 fn guess() -> impl Strategy<Value = Guess> {
@@ -100,10 +89,7 @@ fn batch(model: &Model, changes: &[(u8, Change)], fill: u8) -> Batch {
     for (number, change) in unique {
         let key = name(number);
         match change {
-            Change::Put {
-                size,
-                expect: guess,
-            } => {
+            Change::Put { size, expect: guess } => {
                 let guess = expect(model, &key, guess);
                 batch.put(key, vec![fill; *size], guess)
             }
@@ -122,10 +108,7 @@ fn batch(model: &Model, changes: &[(u8, Change)], fill: u8) -> Batch {
 
 async fn apply(journal: &Journaled, model: &mut Model, changes: &[(u8, Change)], fill: u8) {
     let batch = batch(model, changes, fill);
-    let holds = |op: &Op| {
-        op.expect()
-            .holds(model.get(op.key()).map(|(_, revision)| revision))
-    };
+    let holds = |op: &Op| op.expect().holds(model.get(op.key()).map(|(_, revision)| revision));
     let expected = batch.ops.iter().all(holds);
     let ops = batch.ops.clone();
     match journal.apply(batch).await {
@@ -155,22 +138,13 @@ async fn compare_reads(journal: &Journaled, model: &Model) {
         let one = journal.get_all(key).await.unwrap();
         assert_eq!(one, many);
         let expected = model.get(key);
-        assert_eq!(
-            one.as_ref().map(|found| found.value.to_vec()),
-            expected.map(|e| e.0.clone())
-        );
-        assert_eq!(
-            one.as_ref().map(|found| &found.revision),
-            expected.map(|e| &e.1)
-        );
+        assert_eq!(one.as_ref().map(|found| found.value.to_vec()), expected.map(|e| e.0.clone()));
+        assert_eq!(one.as_ref().map(|found| &found.revision), expected.map(|e| &e.1));
         let Some(part) = journal.get(key, ByteRange::new(3, 9)).await.unwrap() else {
             continue;
         };
         let (value, _) = expected.unwrap();
-        assert_eq!(
-            part.value.as_ref(),
-            &value[3.min(value.len())..9.min(value.len())]
-        );
+        assert_eq!(part.value.as_ref(), &value[3.min(value.len())..9.min(value.len())]);
         assert_eq!(part.size, value.len() as u64);
     }
 }
@@ -185,10 +159,7 @@ async fn compare_list(journal: &Journaled, model: &Model, mut list: List) {
     loop {
         let page = journal.list(&list).await.unwrap();
         assert!(page.rows.len() <= list.limit);
-        assert!(
-            !page.rows.is_empty() || !page.more,
-            "a page is empty though there is more"
-        );
+        assert!(!page.rows.is_empty() || !page.more, "a page is empty though there is more");
         let last = page.rows.last().map(|row| row.key.as_str().to_owned());
         for row in page.rows {
             let object = row.object.unwrap();
@@ -215,11 +186,7 @@ async fn run(steps: Vec<Step>) {
                 drop(journal);
                 journal = open_with(&inner, folder.path(), tiny()).await.unwrap();
             }
-            Step::List {
-                prefix,
-                start,
-                limit,
-            } => {
+            Step::List { prefix, start, limit } => {
                 let mut list = List::prefix(prefix).limit(limit).with_values();
                 if let Some(start) = start {
                     list = list.after(name(start).as_str());
@@ -269,14 +236,8 @@ async fn batches_are_seen_whole_while_generations_change() {
                     u32::from_le_bytes(object.as_ref().unwrap().value.as_ref().try_into().unwrap())
                 };
                 let first = rounds(&seen[0]);
-                assert!(
-                    seen.iter().all(|object| rounds(object) == first),
-                    "a batch was seen half"
-                );
-                let page = journal
-                    .list(&List::prefix("pair/").with_values())
-                    .await
-                    .unwrap();
+                assert!(seen.iter().all(|object| rounds(object) == first), "a batch was seen half");
+                let page = journal.list(&List::prefix("pair/").with_values()).await.unwrap();
                 let page: Vec<u32> = page.rows.iter().map(|row| rounds(&row.object)).collect();
                 assert!(page.len() == 8 && page.iter().all(|round| *round == page[0]));
                 assert!(first >= last && page[0] >= first, "time went back");
@@ -288,10 +249,7 @@ async fn batches_are_seen_whole_while_generations_change() {
     for round in 1..=400 {
         journal.apply(write(round)).await.unwrap();
         // Other rows, so that generations change at other places too.
-        journal
-            .put(&key("other"), vec![0; 300].into(), Expect::Any)
-            .await
-            .unwrap();
+        journal.put(&key("other"), vec![0; 300].into(), Expect::Any).await.unwrap();
     }
     for reader in readers {
         reader.await.unwrap();
@@ -315,11 +273,7 @@ async fn conditions_hold_among_concurrent_writers() {
                     });
                     let mut batch = Batch::new();
                     let next = (value + 1).to_le_bytes().to_vec();
-                    batch.put(
-                        counter.clone(),
-                        next,
-                        Expect::from(seen.map(|seen| seen.revision)),
-                    );
+                    batch.put(counter.clone(), next, Expect::from(seen.map(|seen| seen.revision)));
                     batch.put(key(format!("{writer}/{add}")), vec![0; 400], Expect::Absent);
                     match journal.apply(batch).await {
                         Ok(_) => break,

@@ -30,9 +30,7 @@ impl Meddling {
         if self.armed.swap(false, Ordering::SeqCst) {
             let journal = self.journal.get().unwrap().upgrade().unwrap();
             let mut batch = Batch::new();
-            batch
-                .put(key("a"), "new", Expect::Any)
-                .put(key("b"), "new", Expect::Any);
+            batch.put(key("a"), "new", Expect::Any).put(key("b"), "new", Expect::Any);
             journal.apply(batch).await.unwrap();
             journal.flush().await.unwrap();
         }
@@ -76,28 +74,17 @@ async fn scene() -> (Arc<Journaled>, Arc<Meddling>, tempfile::TempDir) {
     let inner = Arc::new(Meddling::default());
     let folder = tempfile::tempdir().unwrap();
     let shared: Arc<dyn Backend> = Arc::<Meddling>::clone(&inner);
-    let journal = Journaled::open(shared, folder.path(), roomy(), &env())
-        .await
-        .unwrap();
+    let journal = Journaled::open(shared, folder.path(), roomy(), &env()).await.unwrap();
     inner.journal.set(Arc::downgrade(&journal)).unwrap();
-    journal
-        .put(&key("b"), bytes("old"), Expect::Any)
-        .await
-        .unwrap();
+    journal.put(&key("b"), bytes("old"), Expect::Any).await.unwrap();
     journal.flush().await.unwrap();
-    journal
-        .put(&key("a"), bytes("old"), Expect::Any)
-        .await
-        .unwrap();
+    journal.put(&key("a"), bytes("old"), Expect::Any).await.unwrap();
     inner.armed.store(true, Ordering::SeqCst);
     (journal, inner, folder)
 }
 
 fn values(objects: impl IntoIterator<Item = Option<Object>>) -> Vec<Bytes> {
-    objects
-        .into_iter()
-        .map(|object| object.unwrap().value)
-        .collect()
+    objects.into_iter().map(|object| object.unwrap().value).collect()
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -113,10 +100,7 @@ async fn a_page_is_of_one_moment() {
     let (journal, inner, _folder) = scene().await;
     let page = journal.list(&List::prefix("").with_values()).await.unwrap();
     assert!(!inner.armed.load(Ordering::SeqCst), "the moment came");
-    assert_eq!(
-        values(page.rows.into_iter().map(|row| row.object)),
-        ["new", "new"]
-    );
+    assert_eq!(values(page.rows.into_iter().map(|row| row.object)), ["new", "new"]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -126,10 +110,7 @@ async fn an_expectation_is_never_decided_on_what_was_there_before() {
     let seen = journal.get_all(&key("b")).await.unwrap().unwrap().revision;
     inner.armed.store(true, Ordering::SeqCst);
     let expect = Expect::Revision(seen);
-    let error = journal
-        .put(&key("b"), bytes("lost"), expect)
-        .await
-        .unwrap_err();
+    let error = journal.put(&key("b"), bytes("lost"), expect).await.unwrap_err();
     assert!(!inner.armed.load(Ordering::SeqCst), "the moment came");
     assert_eq!(error.kind(), ErrorKind::Conflict);
     assert_eq!(text(journal.as_ref(), "b").await.as_deref(), Some("new"));
@@ -138,10 +119,7 @@ async fn an_expectation_is_never_decided_on_what_was_there_before() {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_expectation_that_holds_all_along_is_looked_at_again_and_taken() {
     let (journal, inner, _folder) = scene().await;
-    journal
-        .put(&key("c"), bytes("first"), Expect::Absent)
-        .await
-        .unwrap();
+    journal.put(&key("c"), bytes("first"), Expect::Absent).await.unwrap();
     assert!(!inner.armed.load(Ordering::SeqCst), "the moment came");
     assert_eq!(text(journal.as_ref(), "c").await.as_deref(), Some("first"));
 }

@@ -34,10 +34,7 @@ struct State {
 
 impl State {
     fn chance(&mut self) -> bool {
-        self.seed = self
-            .seed
-            .wrapping_mul(6_364_136_223_846_793_005)
-            .wrapping_add(1);
+        self.seed = self.seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
         self.seed >> 63 == 0
     }
 
@@ -46,20 +43,14 @@ impl State {
         for (file, bytes, offset) in std::mem::take(&mut self.unsynced) {
             for (at, block) in bytes.chunks(BLOCK).enumerate() {
                 if self.chance() {
-                    RealDisk
-                        .write(&file, block, offset + (at * BLOCK) as u64)
-                        .unwrap();
+                    RealDisk.write(&file, block, offset + (at * BLOCK) as u64).unwrap();
                 }
             }
         }
     }
 
     fn alive(&self) -> io::Result<()> {
-        if self.left == 0 {
-            Err(io::Error::other("power was lost"))
-        } else {
-            Ok(())
-        }
+        if self.left == 0 { Err(io::Error::other("power was lost")) } else { Ok(()) }
     }
 }
 
@@ -67,9 +58,7 @@ impl Disk for PowerDisk {
     fn write(&self, file: &File, bytes: &[u8], offset: u64) -> io::Result<()> {
         let mut state = self.0.lock().unwrap();
         state.alive()?;
-        state
-            .unsynced
-            .push((file.try_clone()?, bytes.to_vec(), offset));
+        state.unsynced.push((file.try_clone()?, bytes.to_vec(), offset));
         Ok(())
     }
 
@@ -101,15 +90,9 @@ impl Disk for PowerDisk {
 /// Writes until power is lost; how many writes of each writer were acknowledged.
 async fn write(inner: &Arc<Memory>, folder: &Path, round: u64) -> Vec<usize> {
     let (left, seed) = (2 + (round * 7 % 60) as u32, round);
-    let disk = Arc::new(PowerDisk(Mutex::new(State {
-        left,
-        seed,
-        unsynced: Vec::new(),
-    })));
+    let disk = Arc::new(PowerDisk(Mutex::new(State { left, seed, unsynced: Vec::new() })));
     let inner: Arc<dyn Backend> = Arc::<Memory>::clone(inner);
-    let journal = Journaled::open_on(inner, folder, tiny(), &env(), disk)
-        .await
-        .unwrap();
+    let journal = Journaled::open_on(inner, folder, tiny(), &env(), disk).await.unwrap();
     let writers = (0..WRITERS).map(|writer| {
         let journal = Arc::clone(&journal);
         tokio::spawn(async move {
@@ -149,17 +132,12 @@ async fn what_was_acknowledged_survives_a_loss_of_power() {
         for (writer, acknowledged) in counts.into_iter().enumerate() {
             let mut there = Vec::new();
             for table in ["a", "b"] {
-                let rows = journal
-                    .list_all(&format!("{table}/{round}/{writer}/"), false)
-                    .await;
+                let rows = journal.list_all(&format!("{table}/{round}/{writer}/"), false).await;
                 there.push(rows.unwrap().len());
             }
             assert_eq!(there[0], there[1], "a batch is there in part");
             let unanswered = there[0].checked_sub(acknowledged);
-            assert!(
-                unanswered.is_some_and(|count| count <= 1),
-                "{there:?}, not {acknowledged}"
-            );
+            assert!(unanswered.is_some_and(|count| count <= 1), "{there:?}, not {acknowledged}");
         }
     }
     assert!(total > 500, "the rounds did write: {total}");

@@ -24,32 +24,17 @@ fn file(folder: &Path, number: u64) -> PathBuf {
 async fn what_was_acknowledged_is_there_after_a_drop() {
     let (inner, folder) = (Arc::new(Memory::new()), tempfile::tempdir().unwrap());
     let journal = open(&inner, folder.path()).await.unwrap();
-    let first = journal
-        .put(&key("a"), bytes("1"), Expect::Absent)
-        .await
-        .unwrap();
-    journal
-        .put(&key("gone"), bytes("x"), Expect::Any)
-        .await
-        .unwrap();
+    let first = journal.put(&key("a"), bytes("1"), Expect::Absent).await.unwrap();
+    journal.put(&key("gone"), bytes("x"), Expect::Any).await.unwrap();
     journal.delete(&key("gone"), Expect::Any).await.unwrap();
     drop(journal);
-    assert!(
-        inner.get_all(&key("a")).await.unwrap().is_none(),
-        "it was only in the journal"
-    );
+    assert!(inner.get_all(&key("a")).await.unwrap().is_none(), "it was only in the journal");
 
     let journal = open(&inner, folder.path()).await.unwrap();
     let found = journal.get_all(&key("a")).await.unwrap().unwrap();
-    assert_eq!(
-        (found.value.as_ref(), &found.revision),
-        (b"1".as_slice(), &first)
-    );
+    assert_eq!((found.value.as_ref(), &found.revision), (b"1".as_slice(), &first));
     assert_eq!(text(journal.as_ref(), "gone").await, None);
-    let next = journal
-        .put(&key("b"), bytes("2"), Expect::Any)
-        .await
-        .unwrap();
+    let next = journal.put(&key("b"), bytes("2"), Expect::Any).await.unwrap();
     assert_eq!(next, Revision::number(4), "revisions go on");
 }
 
@@ -57,39 +42,20 @@ async fn what_was_acknowledged_is_there_after_a_drop() {
 async fn a_closed_journal_replays_nothing_and_keeps_revisions() {
     let (inner, folder) = (Arc::new(Memory::new()), tempfile::tempdir().unwrap());
     let journal = open(&inner, folder.path()).await.unwrap();
-    let first = journal
-        .put(&key("a"), bytes("1"), Expect::Any)
-        .await
-        .unwrap();
+    let first = journal.put(&key("a"), bytes("1"), Expect::Any).await.unwrap();
     journal.close().await.unwrap();
-    let refused = journal
-        .put(&key("a"), bytes("2"), Expect::Any)
-        .await
-        .unwrap_err();
+    let refused = journal.put(&key("a"), bytes("2"), Expect::Any).await.unwrap_err();
     assert_eq!(refused.kind(), ErrorKind::Closed);
-    assert_eq!(
-        text(journal.as_ref(), "a").await.as_deref(),
-        Some("1"),
-        "reads go on"
-    );
-    assert!(
-        inner.get_all(&key("a")).await.unwrap().is_some(),
-        "it is in the engine now"
-    );
+    assert_eq!(text(journal.as_ref(), "a").await.as_deref(), Some("1"), "reads go on");
+    assert!(inner.get_all(&key("a")).await.unwrap().is_some(), "it is in the engine now");
     drop(journal);
 
     let journal = open(&inner, folder.path()).await.unwrap();
     let notes = journal.health().await.unwrap().notes.join(" ");
     assert!(notes.contains("journal: 0 rows"), "{notes}");
     let found = journal.get_all(&key("a")).await.unwrap().unwrap();
-    assert_eq!(
-        found.revision, first,
-        "a revision does not change when its row moves"
-    );
-    journal
-        .put(&key("a"), bytes("2"), Expect::Revision(first))
-        .await
-        .unwrap();
+    assert_eq!(found.revision, first, "a revision does not change when its row moves");
+    journal.put(&key("a"), bytes("2"), Expect::Revision(first)).await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -106,10 +72,7 @@ async fn cut_last_record(size: usize, step: usize) {
     let (inner, folder) = (Arc::new(Memory::new()), tempfile::tempdir().unwrap());
     let path = file(folder.path(), 1);
     let journal = open(&inner, folder.path()).await.unwrap();
-    journal
-        .put(&key("kept"), bytes("before"), Expect::Any)
-        .await
-        .unwrap();
+    journal.put(&key("kept"), bytes("before"), Expect::Any).await.unwrap();
     let mut batch = Batch::new();
     batch.put(key("torn/1"), vec![1; size], Expect::Any);
     batch.put(key("torn/2"), vec![2; 30], Expect::Any);
@@ -128,11 +91,7 @@ async fn cut_last_record(size: usize, step: usize) {
         }
         fs::write(&path, &torn).unwrap();
         let journal = open(&inner, folder.path()).await.unwrap();
-        assert_eq!(
-            text(journal.as_ref(), "kept").await.as_deref(),
-            Some("before"),
-            "cut {cut}"
-        );
+        assert_eq!(text(journal.as_ref(), "kept").await.as_deref(), Some("before"), "cut {cut}");
         let rows = journal.list_all("torn/", false).await.unwrap();
         assert_eq!(rows.len(), if cut == used { 2 } else { 0 }, "cut {cut}");
     }
@@ -142,21 +101,12 @@ async fn cut_last_record(size: usize, step: usize) {
 async fn a_write_goes_on_where_a_torn_record_was() {
     let (inner, folder) = (Arc::new(Memory::new()), tempfile::tempdir().unwrap());
     let journal = open(&inner, folder.path()).await.unwrap();
-    journal
-        .put(&key("a"), bytes("1"), Expect::Any)
-        .await
-        .unwrap();
-    journal
-        .put(&key("torn"), vec![7; 20_000].into(), Expect::Any)
-        .await
-        .unwrap();
+    journal.put(&key("a"), bytes("1"), Expect::Any).await.unwrap();
+    journal.put(&key("torn"), vec![7; 20_000].into(), Expect::Any).await.unwrap();
     drop(journal);
     flip(&file(folder.path(), 1), BLOCK + 9000);
     let journal = open(&inner, folder.path()).await.unwrap();
-    let revision = journal
-        .put(&key("b"), bytes("2"), Expect::Any)
-        .await
-        .unwrap();
+    let revision = journal.put(&key("b"), bytes("2"), Expect::Any).await.unwrap();
     assert_eq!(revision, Revision::number(2));
     drop(journal);
     let journal = open(&inner, folder.path()).await.unwrap();
@@ -165,11 +115,7 @@ async fn a_write_goes_on_where_a_torn_record_was() {
 }
 
 fn flip(path: &Path, at: u64) {
-    let file = fs::OpenOptions::new()
-        .read(true)
-        .write(true)
-        .open(path)
-        .unwrap();
+    let file = fs::OpenOptions::new().read(true).write(true).open(path).unwrap();
     let mut byte = [0];
     file.read_exact_at(&mut byte, at).unwrap();
     file.write_all_at(&[!byte[0]], at).unwrap();
@@ -180,10 +126,7 @@ async fn damage_in_the_middle_is_refused_and_named() {
     let (inner, folder) = (Arc::new(Memory::new()), tempfile::tempdir().unwrap());
     let journal = open(&inner, folder.path()).await.unwrap();
     for name in ["a", "b", "c"] {
-        journal
-            .put(&key(name), bytes("value"), Expect::Any)
-            .await
-            .unwrap();
+        journal.put(&key(name), bytes("value"), Expect::Any).await.unwrap();
     }
     drop(journal);
     let path = file(folder.path(), 1);
@@ -191,14 +134,8 @@ async fn damage_in_the_middle_is_refused_and_named() {
         flip(&path, at);
         let error = open(&inner, folder.path()).await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Corrupt, "byte {at}: {error}");
-        assert!(
-            error.message().contains("byte 4096 of "),
-            "byte {at}: {error}"
-        );
-        assert!(
-            error.message().contains("journal-0000000000000001"),
-            "byte {at}: {error}"
-        );
+        assert!(error.message().contains("byte 4096 of "), "byte {at}: {error}");
+        assert!(error.message().contains("journal-0000000000000001"), "byte {at}: {error}");
         flip(&path, at);
     }
     let journal = open(&inner, folder.path()).await.unwrap();
@@ -212,15 +149,9 @@ async fn recycled_files_never_bring_back_old_records() {
         let journal = open_with(&inner, folder.path(), tiny()).await.unwrap();
         for write in 0..40 {
             let value = format!("{life}/{write}");
-            journal
-                .put(&key("same"), bytes(&value), Expect::Any)
-                .await
-                .unwrap();
+            journal.put(&key("same"), bytes(&value), Expect::Any).await.unwrap();
             let name = format!("{life}/{write}");
-            journal
-                .put(&key(&name), bytes("x"), Expect::Any)
-                .await
-                .unwrap();
+            journal.put(&key(&name), bytes("x"), Expect::Any).await.unwrap();
             journal.delete(&key(&name), Expect::Any).await.unwrap();
         }
         if life % 2 == 0 {
@@ -229,10 +160,7 @@ async fn recycled_files_never_bring_back_old_records() {
         drop(journal);
         let journal = open_with(&inner, folder.path(), tiny()).await.unwrap();
         let last = format!("{life}/39");
-        assert_eq!(
-            text(journal.as_ref(), "same").await.as_deref(),
-            Some(last.as_str())
-        );
+        assert_eq!(text(journal.as_ref(), "same").await.as_deref(), Some(last.as_str()));
         assert_eq!(journal.list_all("", false).await.unwrap().len(), 1);
         let files = fs::read_dir(folder.path()).unwrap().count();
         assert!(files <= 4, "{files} files: lock, two journals, one spare");
@@ -243,71 +171,36 @@ async fn recycled_files_never_bring_back_old_records() {
 async fn a_missing_file_and_a_foreign_journal_are_refused() {
     let (inner, folder) = (Arc::new(Memory::new()), tempfile::tempdir().unwrap());
     let journal = open(&inner, folder.path()).await.unwrap();
-    journal
-        .put(&key("a"), bytes("1"), Expect::Any)
-        .await
-        .unwrap();
+    journal.put(&key("a"), bytes("1"), Expect::Any).await.unwrap();
     drop(journal);
 
     let other = Arc::new(Memory::new());
     let error = open(&other, folder.path()).await.unwrap_err();
-    assert_eq!(
-        error.kind(),
-        ErrorKind::Corrupt,
-        "a new store under an old journal: {error}"
-    );
+    assert_eq!(error.kind(), ErrorKind::Corrupt, "a new store under an old journal: {error}");
 
     let elsewhere = tempfile::tempdir().unwrap();
     let error = open(&inner, elsewhere.path()).await.unwrap_err();
-    assert_eq!(
-        error.kind(),
-        ErrorKind::Corrupt,
-        "an old store with no journal: {error}"
-    );
-    assert!(
-        error
-            .message()
-            .contains("journal-0000000000000001 is missing"),
-        "{error}"
-    );
+    assert_eq!(error.kind(), ErrorKind::Corrupt, "an old store with no journal: {error}");
+    assert!(error.message().contains("journal-0000000000000001 is missing"), "{error}");
 
     let other = Arc::new(Memory::new());
     let journal = open(&other, elsewhere.path()).await.unwrap();
-    journal
-        .put(&key("b"), bytes("1"), Expect::Any)
-        .await
-        .unwrap();
+    journal.put(&key("b"), bytes("1"), Expect::Any).await.unwrap();
     drop(journal);
     let error = open(&inner, elsewhere.path()).await.unwrap_err();
-    assert_eq!(
-        error.kind(),
-        ErrorKind::Corrupt,
-        "another store's journal: {error}"
-    );
-    assert!(
-        error.message().contains("belongs to another store"),
-        "{error}"
-    );
+    assert_eq!(error.kind(), ErrorKind::Corrupt, "another store's journal: {error}");
+    assert!(error.message().contains("belongs to another store"), "{error}");
 
-    assert!(
-        open(&inner, folder.path()).await.is_ok(),
-        "nothing was spoilt by trying"
-    );
+    assert!(open(&inner, folder.path()).await.is_ok(), "nothing was spoilt by trying");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn rows_written_without_a_journal_are_refused() {
     let (inner, folder) = (Arc::new(Memory::new()), tempfile::tempdir().unwrap());
-    inner
-        .put(&key("plain"), bytes("1"), Expect::Any)
-        .await
-        .unwrap();
+    inner.put(&key("plain"), bytes("1"), Expect::Any).await.unwrap();
     let error = open(&inner, folder.path()).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Invalid);
-    assert!(
-        error.message().contains("written without a journal"),
-        "{error}"
-    );
+    assert!(error.message().contains("written without a journal"), "{error}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -317,34 +210,17 @@ async fn the_marker_row_is_out_of_sight_and_out_of_reach() {
     let marker = key(MARKER_KEY);
     assert!(inner.get_all(&marker).await.unwrap().is_some());
     assert!(journal.get_all(&marker).await.unwrap().is_none());
-    assert_eq!(
-        journal.get_many(&[marker.clone(), key("a")]).await.unwrap(),
-        [None, None]
-    );
+    assert_eq!(journal.get_many(&[marker.clone(), key("a")]).await.unwrap(), [None, None]);
     let page = journal.list(&List::prefix("").limit(1)).await.unwrap();
     assert!(page.rows.is_empty() && !page.more);
-    journal
-        .put(&key("a"), bytes("1"), Expect::Any)
-        .await
-        .unwrap();
+    journal.put(&key("a"), bytes("1"), Expect::Any).await.unwrap();
     journal.flush().await.unwrap();
     let page = journal.list(&List::prefix("").limit(1)).await.unwrap();
-    assert_eq!(
-        page.rows
-            .iter()
-            .map(|row| row.key.as_str())
-            .collect::<Vec<_>>(),
-        ["a"]
-    );
+    assert_eq!(page.rows.iter().map(|row| row.key.as_str()).collect::<Vec<_>>(), ["a"]);
     let mut batch = Batch::new();
-    batch
-        .put(key("b"), "1", Expect::Any)
-        .delete(marker.clone(), Expect::Any);
+    batch.put(key("b"), "1", Expect::Any).delete(marker.clone(), Expect::Any);
     for refused in [
-        journal
-            .put(&marker, bytes("1"), Expect::Any)
-            .await
-            .map(drop),
+        journal.put(&marker, bytes("1"), Expect::Any).await.map(drop),
         journal.delete(&marker, Expect::Any).await,
         journal.apply(batch).await.map(drop),
     ] {
@@ -363,27 +239,17 @@ async fn a_batch_larger_than_a_journal_file_is_taken_whole() {
             batch.put(key(format!("{row}")), vec![round; 1000], Expect::Any);
         }
         journal.apply(batch).await.unwrap();
-        journal
-            .put(&key("small"), vec![round].into(), Expect::Any)
-            .await
-            .unwrap();
+        journal.put(&key("small"), vec![round].into(), Expect::Any).await.unwrap();
     }
     drop(journal);
     let journal = open_with(&inner, folder.path(), tiny()).await.unwrap();
     let rows = journal.list_all("", true).await.unwrap();
     assert_eq!(rows.len(), 101);
-    assert!(
-        rows.iter()
-            .all(|row| row.object.as_ref().unwrap().value.iter().all(|b| *b == 2))
-    );
+    assert!(rows.iter().all(|row| row.object.as_ref().unwrap().value.iter().all(|b| *b == 2)));
     journal.close().await.unwrap();
     drop(journal);
     for entry in fs::read_dir(folder.path()).unwrap() {
         let entry = entry.unwrap();
-        assert!(
-            entry.metadata().unwrap().len() <= 16 << 10,
-            "{:?} shrank again",
-            entry.path()
-        );
+        assert!(entry.metadata().unwrap().len() <= 16 << 10, "{:?} shrank again", entry.path());
     }
 }

@@ -19,33 +19,19 @@ use support::{bytes, env, key, roomy};
 async fn calls_errors_and_bytes_are_counted() {
     let layer = Metered::new(Arc::new(Memory::new()), &env());
     let metrics = layer.metrics();
-    layer
-        .put(&key("a"), bytes("12345"), Expect::Absent)
-        .await
-        .unwrap();
+    layer.put(&key("a"), bytes("12345"), Expect::Absent).await.unwrap();
     for _ in 0..2 {
-        layer
-            .put(&key("a"), bytes("x"), Expect::Absent)
-            .await
-            .unwrap_err();
+        layer.put(&key("a"), bytes("x"), Expect::Absent).await.unwrap_err();
     }
     let wrong = Expect::Revision(Revision::number(99));
     layer.delete(&key("a"), wrong).await.unwrap_err();
-    assert_eq!(
-        layer.get_all(&key("a")).await.unwrap().unwrap().value.len(),
-        5
-    );
+    assert_eq!(layer.get_all(&key("a")).await.unwrap().unwrap().value.len(), 5);
     assert!(layer.get_all(&key("none")).await.unwrap().is_none());
-    layer
-        .get_many(&[key("a"), key("none"), key("a")])
-        .await
-        .unwrap();
+    layer.get_many(&[key("a"), key("none"), key("a")]).await.unwrap();
     layer.list(&List::prefix("").with_values()).await.unwrap();
     layer.list(&List::prefix("").limit(0)).await.unwrap_err();
     let mut batch = Batch::new();
-    batch
-        .put(key("b"), "1", Expect::Any)
-        .delete(key("c"), Expect::Any);
+    batch.put(key("b"), "1", Expect::Any).delete(key("c"), Expect::Any);
     layer.apply(batch).await.unwrap();
 
     let put = metrics.of(Call::Put);
@@ -57,10 +43,7 @@ async fn calls_errors_and_bytes_are_counted() {
     assert_eq!((get.count, get.bytes_out, get.errors.len()), (2, 5, 0));
     assert_eq!(metrics.of(Call::GetMany).bytes_out, 10);
     let list = metrics.of(Call::List);
-    assert_eq!(
-        (list.count, list.bytes_out, list.errors),
-        (2, 5, vec![(ErrorKind::Invalid, 1)])
-    );
+    assert_eq!((list.count, list.bytes_out, list.errors), (2, 5, vec![(ErrorKind::Invalid, 1)]));
     assert_eq!(metrics.of(Call::Apply).bytes_in, 3);
     let calls: Vec<Call> = metrics.snapshot().iter().map(|each| each.call).collect();
     assert_eq!(calls.len(), 7);
@@ -117,18 +100,12 @@ impl Backend for Gated {
 
 fn gated(limits: Limits) -> (Limited, Arc<Gated>, Arc<Mutex<()>>) {
     let gate = Arc::new(Mutex::new(()));
-    let inner = Arc::new(Gated {
-        memory: Memory::new(),
-        gate: Arc::clone(&gate),
-    });
+    let inner = Arc::new(Gated { memory: Memory::new(), gate: Arc::clone(&gate) });
     let shared: Arc<dyn Backend> = Arc::<Gated>::clone(&inner);
     (Limited::new(shared, limits, &env()).unwrap(), inner, gate)
 }
 
-const SHORT: Limits = Limits {
-    calls_max: 1,
-    deadline: Some(Duration::from_millis(20)),
-};
+const SHORT: Limits = Limits { calls_max: 1, deadline: Some(Duration::from_millis(20)) };
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_read_past_its_deadline_is_unavailable() {
@@ -141,36 +118,22 @@ async fn a_read_past_its_deadline_is_unavailable() {
         layer.health().await.unwrap_err(),
     ] {
         assert_eq!(error.kind(), ErrorKind::Unavailable, "{error}");
-        assert!(
-            error
-                .message()
-                .contains("did not answer by the deadline of 20ms"),
-            "{error}"
-        );
+        assert!(error.message().contains("did not answer by the deadline of 20ms"), "{error}");
     }
     drop(closed);
-    assert!(
-        layer.get_all(&key("a")).await.unwrap().is_none(),
-        "and it gave its turn back"
-    );
+    assert!(layer.get_all(&key("a")).await.unwrap().is_none(), "and it gave its turn back");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_write_past_its_deadline_is_unknown_and_goes_on() {
     let (layer, inner, gate) = gated(SHORT);
     let closed = gate.lock().await;
-    let unknown = layer
-        .put(&key("a"), bytes("1"), Expect::Any)
-        .await
-        .unwrap_err();
+    let unknown = layer.put(&key("a"), bytes("1"), Expect::Any).await.unwrap_err();
     assert_eq!(unknown.kind(), ErrorKind::Unknown);
     // It still has the only turn, so that writes do not pile up in a store that hangs.
     let unavailable = layer.delete(&key("a"), Expect::Any).await.unwrap_err();
     assert_eq!(unavailable.kind(), ErrorKind::Unavailable);
-    assert!(
-        unavailable.message().contains("1 calls were under way"),
-        "{unavailable}"
-    );
+    assert!(unavailable.message().contains("1 calls were under way"), "{unavailable}");
     drop(closed);
     while inner.memory.get_all(&key("a")).await.unwrap().is_none() {
         tokio::task::yield_now().await;
@@ -182,19 +145,14 @@ async fn a_write_past_its_deadline_is_unknown_and_goes_on() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn without_a_deadline_calls_wait_for_their_turn() {
-    let (layer, _, gate) = gated(Limits {
-        calls_max: 2,
-        deadline: None,
-    });
+    let (layer, _, gate) = gated(Limits { calls_max: 2, deadline: None });
     let closed = gate.lock().await;
     let layer = Arc::new(layer);
     let writes = (0..20).map(|row| {
         let layer = Arc::clone(&layer);
-        tokio::spawn(async move {
-            layer
-                .put(&key(format!("{row}")), bytes("x"), Expect::Any)
-                .await
-        })
+        tokio::spawn(
+            async move { layer.put(&key(format!("{row}")), bytes("x"), Expect::Any).await },
+        )
     });
     let writes: Vec<_> = writes.collect();
     drop(closed);
@@ -202,10 +160,7 @@ async fn without_a_deadline_calls_wait_for_their_turn() {
         write.await.unwrap().unwrap();
     }
     assert_eq!(layer.list_all("", false).await.unwrap().len(), 20);
-    let none = Limits {
-        calls_max: 0,
-        deadline: None,
-    };
+    let none = Limits { calls_max: 0, deadline: None };
     let refused = Limited::new(Arc::new(Memory::new()), none, &env()).unwrap_err();
     assert_eq!(refused.kind(), ErrorKind::Invalid);
 }
@@ -213,10 +168,7 @@ async fn without_a_deadline_calls_wait_for_their_turn() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stack_has_what_was_asked_for_in_its_order() {
     let folder = tempfile::tempdir().unwrap();
-    let plain = Stack::new(Arc::new(Memory::new()))
-        .open(&env())
-        .await
-        .unwrap();
+    let plain = Stack::new(Arc::new(Memory::new())).open(&env()).await.unwrap();
     assert!(plain.journal.is_none() && plain.metrics.is_none());
     assert_eq!(plain.backend.profile().engine, "memory");
     let stack = Stack::new(Arc::new(Memory::new()))
@@ -227,16 +179,11 @@ async fn a_stack_has_what_was_asked_for_in_its_order() {
         .await
         .unwrap();
     assert_eq!(stack.backend.profile().engine, "journal+memory");
-    stack
-        .backend
-        .put(&key("a"), bytes("1"), Expect::Any)
-        .await
-        .unwrap();
+    stack.backend.put(&key("a"), bytes("1"), Expect::Any).await.unwrap();
     assert_eq!(stack.metrics.unwrap().of(Call::Put).count, 1);
     let shown = format!("{:?}", stack.backend);
-    let places: Vec<usize> = ["Metered", "Limited", "Journaled", "Memory"]
-        .map(|name| shown.find(name).unwrap())
-        .into();
+    let places: Vec<usize> =
+        ["Metered", "Limited", "Journaled", "Memory"].map(|name| shown.find(name).unwrap()).into();
     assert!(places.is_sorted(), "from the outside in: {shown}");
     stack.journal.unwrap().close().await.unwrap();
 }

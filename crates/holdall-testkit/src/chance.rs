@@ -75,11 +75,8 @@ mod tests {
         // The first outputs of the reference implementation for seed 1234567.
         let mut chance = Chance::new(1_234_567);
         let first: Vec<u64> = (0..3).map(|_| chance.number()).collect();
-        let published = [
-            6_457_827_717_110_365_317,
-            3_203_168_211_198_807_973,
-            9_817_491_932_198_370_423,
-        ];
+        let published =
+            [6_457_827_717_110_365_317, 3_203_168_211_198_807_973, 9_817_491_932_198_370_423];
         assert_eq!(first, published);
     }
 

@@ -47,13 +47,7 @@ pub struct CrashPoints(Arc<Mutex<State>>);
 impl CrashPoints {
     fn new(name: &str, left: Option<u64>, crash: Crash) -> Self {
         let reached = Vec::new();
-        let state = State {
-            name: name.to_owned(),
-            left,
-            crash,
-            crashed: false,
-            reached,
-        };
+        let state = State { name: name.to_owned(), left, crash, crashed: false, reached };
         Self(Arc::new(Mutex::new(state)))
     }
 
@@ -76,10 +70,7 @@ impl CrashPoints {
     ///
     /// # Panics
     /// Panics if the variable cannot be read: a crash test must not pass for a slip of the pen.
-    #[allow(
-        clippy::disallowed_methods,
-        reason = "a child process is told from outside"
-    )]
+    #[allow(clippy::disallowed_methods, reason = "a child process is told from outside")]
     pub fn from_environment() -> Self {
         match std::env::var(CRASH_VARIABLE) {
             Ok(text) => {
@@ -121,11 +112,9 @@ impl CrashPoints {
         self.lock().crashed
     }
 
-    /// Passes a point of this name: in processes that are to abort there, this does not return. True if it was the crash, or if that was before.
-    #[allow(
-        clippy::disallowed_methods,
-        reason = "aborting is what a crash point is for"
-    )]
+    /// Passes a point of this name: in processes that are to abort there, this does not return.
+    /// True if it was the crash, or if that was before.
+    #[allow(clippy::disallowed_methods, reason = "aborting is what a crash point is for")]
     pub fn reach(&self, name: &str) -> bool {
         let mut state = self.lock();
         if state.crashed {
@@ -159,11 +148,7 @@ impl Crashing {
     }
 
     fn alive(&self, method: Method) -> Result<()> {
-        if self.points.has_crashed() {
-            Err(gone(method))
-        } else {
-            Ok(())
-        }
+        if self.points.has_crashed() { Err(gone(method)) } else { Ok(()) }
     }
 
     async fn write<T>(
@@ -184,10 +169,7 @@ impl Crashing {
 }
 
 fn gone(method: Method) -> Error {
-    Error::closed(
-        method.operation(),
-        "the simulated process has ended; open the backend anew",
-    )
+    Error::closed(method.operation(), "the simulated process has ended; open the backend anew")
 }
 
 #[async_trait]
@@ -207,13 +189,11 @@ impl Backend for Crashing {
     }
 
     async fn put(&self, key: &Key, value: Bytes, expect: Expect) -> Result<Revision> {
-        self.write(Method::Put, self.inner.put(key, value, expect))
-            .await
+        self.write(Method::Put, self.inner.put(key, value, expect)).await
     }
 
     async fn delete(&self, key: &Key, expect: Expect) -> Result<()> {
-        self.write(Method::Delete, self.inner.delete(key, expect))
-            .await
+        self.write(Method::Delete, self.inner.delete(key, expect)).await
     }
 
     async fn list(&self, list: &List) -> Result<Page> {
@@ -237,14 +217,7 @@ mod tests {
 
     #[test]
     fn points_are_read_as_they_are_written() {
-        for text in [
-            "0",
-            "",
-            "apply.after:",
-            "apply.after:0",
-            "apply.after",
-            "-1",
-        ] {
+        for text in ["0", "", "apply.after:", "apply.after:0", "apply.after", "-1"] {
             assert!(CrashPoints::parse(text).is_none(), "{text:?}");
         }
         assert_eq!(CrashPoints::parse("17").unwrap().lock().left, Some(16));

@@ -27,14 +27,8 @@ pub enum Damage {
 
 impl Damage {
     /// All of them.
-    pub const ALL: [Self; 6] = [
-        Self::Flip,
-        Self::Truncate,
-        Self::Zero,
-        Self::Extend,
-        Self::Delete,
-        Self::Swap,
-    ];
+    pub const ALL: [Self; 6] =
+        [Self::Flip, Self::Truncate, Self::Zero, Self::Extend, Self::Delete, Self::Swap];
 
     /// Damages bytes in place; false if these bytes cannot be damaged so (there are none, or they
     /// are zero already). [`Delete`](Self::Delete) and [`Swap`](Self::Swap) concern names, not
@@ -109,17 +103,9 @@ pub async fn damage_backend(
         }
         backend.put(&key, two, Expect::Any).await?;
         backend.put(&other, one, Expect::Any).await?;
-        return Ok(Some(Harm {
-            damage,
-            names: vec![key, other],
-        }));
+        return Ok(Some(Harm { damage, names: vec![key, other] }));
     }
-    Ok(damage_key(backend, &key, damage, chance)
-        .await?
-        .then(|| Harm {
-            damage,
-            names: vec![key],
-        }))
+    Ok(damage_key(backend, &key, damage, chance).await?.then(|| Harm { damage, names: vec![key] }))
 }
 
 /// Damages the value of one key; false if it cannot be damaged so.
@@ -175,15 +161,9 @@ pub fn damage_folder(
         }
         std::fs::write(&file, two)?;
         std::fs::write(&other, one)?;
-        return Ok(Some(Harm {
-            damage,
-            names: vec![file, other],
-        }));
+        return Ok(Some(Harm { damage, names: vec![file, other] }));
     }
-    Ok(damage_file(&file, damage, chance)?.then(|| Harm {
-        damage,
-        names: vec![file],
-    }))
+    Ok(damage_file(&file, damage, chance)?.then(|| Harm { damage, names: vec![file] }))
 }
 
 /// Damages one file; false if it cannot be damaged so.

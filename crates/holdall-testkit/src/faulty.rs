@@ -73,11 +73,7 @@ pub struct Plan {
 impl Plan {
     /// No faults yet; those that are added by chance are drawn from this seed.
     pub fn new(seed: u64) -> Self {
-        Self {
-            seed,
-            chances: Vec::new(),
-            script: Vec::new(),
-        }
+        Self { seed, chances: Vec::new(), script: Vec::new() }
     }
 
     /// Every fault that the contract allows, now and then; none that closes the backend for good.
@@ -105,8 +101,7 @@ impl Plan {
     #[must_use]
     pub fn everywhere(mut self, fault: Fault, per_mille: u32) -> Self {
         let fits = Method::ALL.into_iter().filter(|method| fault.fits(*method));
-        self.chances
-            .extend(fits.map(|method| (method, fault, per_mille)));
+        self.chances.extend(fits.map(|method| (method, fault, per_mille)));
         self
     }
 
@@ -179,11 +174,7 @@ impl Faulty {
             closed: false,
             paused: false,
         };
-        Self {
-            inner,
-            env,
-            state: Arc::new(Mutex::new(state)),
-        }
+        Self { inner, env, state: Arc::new(Mutex::new(state)) }
     }
 
     // Nothing panics while it holds the lock.
@@ -245,10 +236,9 @@ impl Faulty {
                 let message = "an injected fault refused this call; try again";
                 Err(Error::unavailable(method.operation(), message))
             }
-            Some(Fault::NoSpace) => Err(Error::full(
-                method.operation(),
-                "an injected fault says there is no room",
-            )),
+            Some(Fault::NoSpace) => {
+                Err(Error::full(method.operation(), "an injected fault says there is no room"))
+            }
             Some(Fault::RequestLost) => {
                 self.env.sleep(LOST_AFTER).await;
                 Err(unknown(method))
@@ -317,11 +307,7 @@ impl State {
         if self.paused || self.closed {
             return None;
         }
-        let scripted = self
-            .plan
-            .script
-            .iter()
-            .find(|(of, at, _)| *of == method && *at == nth);
+        let scripted = self.plan.script.iter().find(|(of, at, _)| *of == method && *at == nth);
         let mut fault = scripted.map(|(_, _, fault)| *fault);
         for (of, drawn, per_mille) in &self.plan.chances {
             if *of == method && fault.is_none() && self.chance.happens(*per_mille) {
@@ -380,18 +366,14 @@ impl Backend for Faulty {
         }
         let late = || Late::Put(key.clone(), value.clone(), expect.clone());
         let write = self.inner.put(key, value.clone(), expect.clone());
-        self.write(Method::Put, fault, late, write)
-            .await
-            .map_err(|error| name(error, key))
+        self.write(Method::Put, fault, late, write).await.map_err(|error| name(error, key))
     }
 
     async fn delete(&self, key: &Key, expect: Expect) -> Result<()> {
         let fault = self.begin(Method::Delete).await?;
         let late = || Late::Delete(key.clone(), expect.clone());
         let write = self.inner.delete(key, expect.clone());
-        self.write(Method::Delete, fault, late, write)
-            .await
-            .map_err(|error| name(error, key))
+        self.write(Method::Delete, fault, late, write).await.map_err(|error| name(error, key))
     }
 
     async fn list(&self, list: &List) -> Result<Page> {
@@ -410,8 +392,7 @@ impl Backend for Faulty {
     async fn apply(&self, batch: Batch) -> Result<Revision> {
         let fault = self.begin(Method::Apply).await?;
         let late = || Late::Apply(batch.clone());
-        self.write(Method::Apply, fault, late, self.inner.apply(batch.clone()))
-            .await
+        self.write(Method::Apply, fault, late, self.inner.apply(batch.clone())).await
     }
 
     async fn health(&self) -> Result<Health> {

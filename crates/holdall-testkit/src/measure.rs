@@ -25,12 +25,7 @@ pub struct Load {
 impl Default for Load {
     /// 400 values of 1 KiB, 8 callers, at most 3 s for each part.
     fn default() -> Self {
-        Self {
-            values: 400,
-            value_bytes: 1024,
-            callers: 8,
-            time_max: Duration::from_secs(3),
-        }
+        Self { values: 400, value_bytes: 1024, callers: 8, time_max: Duration::from_secs(3) }
     }
 }
 
@@ -79,16 +74,7 @@ impl Rate {
             times.get(place).copied().unwrap_or_default()
         };
         let (half, most, slowest) = (at(50), at(99), at(100));
-        Self {
-            name,
-            callers,
-            count: times.len(),
-            took,
-            bytes,
-            half,
-            most,
-            slowest,
-        }
+        Self { name, callers, count: times.len(), took, bytes, half, most, slowest }
     }
 }
 
@@ -119,12 +105,7 @@ pub async fn measure(
     env: &Env,
     load: Load,
 ) -> Result<Vec<Rate>> {
-    let run = Run {
-        backend,
-        env: env.clone(),
-        load,
-        keys: keys(prefix, load.values)?,
-    };
+    let run = Run { backend, env: env.clone(), load, keys: keys(prefix, load.values)? };
     let measured = run.all(prefix).await;
     let mut cleaned = Ok(());
     for key in &run.keys {
@@ -134,9 +115,7 @@ pub async fn measure(
 }
 
 fn keys(prefix: &str, count: usize) -> Result<Vec<Key>> {
-    (0..count)
-        .map(|at| Key::parse(format!("{prefix}{at:08}")))
-        .collect()
+    (0..count).map(|at| Key::parse(format!("{prefix}{at:08}"))).collect()
 }
 
 struct Run {
@@ -180,13 +159,7 @@ impl Run {
         let watch = self.env.stopwatch();
         let mut receivers = Vec::new();
         for caller in 0..callers {
-            let keys: Vec<Key> = self
-                .keys
-                .iter()
-                .skip(caller)
-                .step_by(callers)
-                .cloned()
-                .collect();
+            let keys: Vec<Key> = self.keys.iter().skip(caller).step_by(callers).cloned().collect();
             let (backend, env) = (Arc::clone(&self.backend), self.env.clone());
             let (value, watch, time_max) = (value.clone(), watch.clone(), self.load.time_max);
             let (sender, receiver) = oneshot::channel();
@@ -237,9 +210,6 @@ impl Run {
                 _ => break,
             }
         }
-        Ok(Rate {
-            count: rows,
-            ..Rate::new("list", 1, times, watch.elapsed(), 0)
-        })
+        Ok(Rate { count: rows, ..Rate::new("list", 1, times, watch.elapsed(), 0) })
     }
 }

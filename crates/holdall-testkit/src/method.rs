@@ -27,15 +27,8 @@ pub enum Method {
 
 impl Method {
     /// All of them.
-    pub const ALL: [Self; 7] = [
-        Self::Get,
-        Self::GetMany,
-        Self::Put,
-        Self::Delete,
-        Self::List,
-        Self::Apply,
-        Self::Health,
-    ];
+    pub const ALL: [Self; 7] =
+        [Self::Get, Self::GetMany, Self::Put, Self::Delete, Self::List, Self::Apply, Self::Health];
 
     /// Those that change something.
     pub const WRITES: [Self; 3] = [Self::Put, Self::Delete, Self::Apply];

@@ -15,10 +15,7 @@ pub struct Model<N, V> {
 
 impl<N: Ord + Clone, V: Clone> Default for Model<N, V> {
     fn default() -> Self {
-        Self {
-            changes: BTreeMap::new(),
-            version: 0,
-        }
+        Self { changes: BTreeMap::new(), version: 0 }
     }
 }
 
@@ -47,10 +44,7 @@ impl<N: Ord + Clone, V: Clone> Model<N, V> {
     pub fn apply(&mut self, changes: impl IntoIterator<Item = (N, Option<V>)>) -> u64 {
         self.version += 1;
         for (name, value) in changes {
-            self.changes
-                .entry(name)
-                .or_default()
-                .insert(self.version, value);
+            self.changes.entry(name).or_default().insert(self.version, value);
         }
         self.version
     }
@@ -63,10 +57,7 @@ impl<N: Ord + Clone, V: Clone> Model<N, V> {
     /// What the name held at this version.
     pub fn get_as_of(&self, name: &N, version: u64) -> Option<&V> {
         let changes = self.changes.get(name)?;
-        changes
-            .range(..=version)
-            .next_back()
-            .and_then(|(_, value)| value.as_ref())
+        changes.range(..=version).next_back().and_then(|(_, value)| value.as_ref())
     }
 
     /// Everything that is there now.
@@ -78,16 +69,13 @@ impl<N: Ord + Clone, V: Clone> Model<N, V> {
     pub fn list_as_of(&self, version: u64) -> BTreeMap<N, V> {
         let names = self.changes.keys();
         let held = names.filter_map(|name| Some((name, self.get_as_of(name, version)?)));
-        held.map(|(name, value)| (name.clone(), value.clone()))
-            .collect()
+        held.map(|(name, value)| (name.clone(), value.clone())).collect()
     }
 
     /// The versions at which this name changed, oldest first, with what it held from then on.
     pub fn versions(&self, name: &N) -> Vec<(u64, Option<&V>)> {
         let changes = self.changes.get(name).into_iter().flatten();
-        changes
-            .map(|(version, value)| (*version, value.as_ref()))
-            .collect()
+        changes.map(|(version, value)| (*version, value.as_ref())).collect()
     }
 
     /// What changed after `since`, up to and with `until`, in order of version and name: the
@@ -95,9 +83,7 @@ impl<N: Ord + Clone, V: Clone> Model<N, V> {
     pub fn feed(&self, since: u64, until: u64) -> Vec<(u64, N, Option<V>)> {
         let mut feed = Vec::new();
         for (name, changes) in &self.changes {
-            let window = changes
-                .iter()
-                .filter(|(at, _)| (since + 1..=until).contains(*at));
+            let window = changes.iter().filter(|(at, _)| (since + 1..=until).contains(*at));
             feed.extend(window.map(|(at, value)| (*at, name.clone(), value.clone())));
         }
         feed.sort_by(|one, two| (one.0, &one.1).cmp(&(two.0, &two.1)));
@@ -143,9 +129,8 @@ mod tests {
     #[test]
     fn every_version_can_be_read() {
         let model = filled();
-        let seen: Vec<Option<u32>> = (0..=5)
-            .map(|version| model.get_as_of(&"a", version).copied())
-            .collect();
+        let seen: Vec<Option<u32>> =
+            (0..=5).map(|version| model.get_as_of(&"a", version).copied()).collect();
         assert_eq!(seen, [None, Some(1), Some(3), None, Some(4), Some(4)]);
         assert_eq!(model.list_as_of(3), BTreeMap::from([("b", 2)]));
         assert_eq!(model.list(), BTreeMap::from([("a", 4), ("b", 2)]));

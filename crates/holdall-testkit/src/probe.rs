@@ -1,4 +1,5 @@
-//! The probe at attach: whether this very store keeps its word, by what it does and not by its name.
+//! The probe at attach: whether this very store keeps its word, by what it does and not by its
+//! name.
 
 use std::fmt;
 use std::sync::Arc;
@@ -26,27 +27,18 @@ pub struct Probe {
 impl Probe {
     /// The four answers.
     pub fn findings(&self) -> [&Finding; 4] {
-        [
-            &self.create_twice,
-            &self.stale_revision,
-            &self.racing_creators,
-            &self.batch,
-        ]
+        [&self.create_twice, &self.stale_revision, &self.racing_creators, &self.batch]
     }
 
     /// Whether the store does what its profile says.
     pub fn is_honest(&self) -> bool {
-        self.findings()
-            .iter()
-            .all(|finding| !matches!(finding.outcome, Outcome::Failed(_)))
+        self.findings().iter().all(|finding| !matches!(finding.outcome, Outcome::Failed(_)))
     }
 }
 
 impl fmt::Display for Probe {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.findings()
-            .iter()
-            .try_for_each(|finding| writeln!(f, "{finding}"))
+        self.findings().iter().try_for_each(|finding| writeln!(f, "{finding}"))
     }
 }
 
@@ -54,11 +46,7 @@ impl fmt::Display for Probe {
 pub async fn probe(backend: Arc<dyn Backend>, prefix: &str, env: &Env) -> Probe {
     let report = run_some(backend, prefix, env, &["E1", "E4", "R1", "A2"]).await;
     let mut findings = report.findings.into_iter();
-    let mut next = || {
-        findings
-            .next()
-            .expect("there is a finding for each clause that was asked")
-    };
+    let mut next = || findings.next().expect("there is a finding for each clause that was asked");
     Probe {
         create_twice: next(),
         stale_revision: next(),

@@ -37,10 +37,7 @@ pub struct Recording {
 impl Recording {
     /// Wraps a backend.
     pub fn new(inner: Arc<dyn Backend>) -> Self {
-        Self {
-            inner,
-            calls: Arc::default(),
-        }
+        Self { inner, calls: Arc::default() }
     }
 
     fn lock(&self) -> MutexGuard<'_, Vec<Call>> {
@@ -59,10 +56,7 @@ impl Recording {
 
     /// How many calls of this method there were.
     pub fn count(&self, method: Method) -> usize {
-        self.lock()
-            .iter()
-            .filter(|call| call.method == method)
-            .count()
+        self.lock().iter().filter(|call| call.method == method).count()
     }
 
     /// How many calls of each method there were; methods without calls are left out.
@@ -82,11 +76,8 @@ impl Recording {
     #[track_caller]
     pub fn assert_calls(&self, wanted: &[(Method, usize)]) {
         let found = self.counts();
-        let wanted: BTreeMap<Method, usize> = wanted
-            .iter()
-            .copied()
-            .filter(|(_, count)| *count > 0)
-            .collect();
+        let wanted: BTreeMap<Method, usize> =
+            wanted.iter().copied().filter(|(_, count)| *count > 0).collect();
         let calls = self.take();
         assert_eq!(found, wanted, "the calls were {calls:#?}");
     }
@@ -96,31 +87,18 @@ impl Recording {
             Ok(value) => (bytes_out(value), None),
             Err(error) => (0, Some(error.kind())),
         };
-        self.lock().push(Call {
-            bytes_out,
-            error,
-            ..call
-        });
+        self.lock().push(Call { bytes_out, error, ..call });
         answer
     }
 }
 
 fn call(method: Method, keys: &[Key], bytes_in: u64) -> Call {
     let prefix = String::new();
-    Call {
-        method,
-        keys: keys.to_vec(),
-        prefix,
-        bytes_in,
-        bytes_out: 0,
-        error: None,
-    }
+    Call { method, keys: keys.to_vec(), prefix, bytes_in, bytes_out: 0, error: None }
 }
 
 fn bytes_of(object: &Option<Object>) -> u64 {
-    object
-        .as_ref()
-        .map_or(0, |object| object.value.len() as u64)
+    object.as_ref().map_or(0, |object| object.value.len() as u64)
 }
 
 #[async_trait]
@@ -131,11 +109,7 @@ impl Backend for Recording {
 
     async fn get(&self, key: &Key, range: ByteRange) -> Result<Option<Object>> {
         let answer = self.inner.get(key, range).await;
-        self.record(
-            call(Method::Get, std::slice::from_ref(key), 0),
-            answer,
-            bytes_of,
-        )
+        self.record(call(Method::Get, std::slice::from_ref(key), 0), answer, bytes_of)
     }
 
     async fn get_many(&self, keys: &[Key]) -> Result<Vec<Option<Object>>> {
@@ -152,22 +126,13 @@ impl Backend for Recording {
 
     async fn delete(&self, key: &Key, expect: Expect) -> Result<()> {
         let answer = self.inner.delete(key, expect).await;
-        self.record(
-            call(Method::Delete, std::slice::from_ref(key), 0),
-            answer,
-            |()| 0,
-        )
+        self.record(call(Method::Delete, std::slice::from_ref(key), 0), answer, |()| 0)
     }
 
     async fn list(&self, list: &List) -> Result<Page> {
         let answer = self.inner.list(list).await;
-        let call = Call {
-            prefix: list.prefix.clone(),
-            ..call(Method::List, &[], 0)
-        };
-        self.record(call, answer, |page| {
-            page.rows.iter().map(|row| bytes_of(&row.object)).sum()
-        })
+        let call = Call { prefix: list.prefix.clone(), ..call(Method::List, &[], 0) };
+        self.record(call, answer, |page| page.rows.iter().map(|row| bytes_of(&row.object)).sum())
     }
 
     async fn apply(&self, batch: Batch) -> Result<Revision> {

@@ -47,12 +47,7 @@ impl Strict {
             reach: Reach::Process,
             durability: Durability::Process,
         };
-        Self {
-            profile,
-            digests: false,
-            plain_keys: false,
-            state: Mutex::default(),
-        }
+        Self { profile, digests: false, plain_keys: false, state: Mutex::default() }
     }
 
     /// Revisions become digests of what was written: equal bytes have equal revisions.
@@ -181,11 +176,7 @@ impl Default for Strict {
 }
 
 fn object((value, revision): &(Bytes, Revision)) -> Object {
-    Object {
-        value: value.clone(),
-        revision: revision.clone(),
-        size: value.len() as u64,
-    }
+    Object { value: value.clone(), revision: revision.clone(), size: value.len() as u64 }
 }
 
 #[async_trait]
@@ -227,11 +218,7 @@ impl Backend for Strict {
     async fn put(&self, key: &Key, value: Bytes, expect: Expect) -> Result<Revision> {
         suspend().await;
         self.check_limits(Operation::Put, key, value.len())?;
-        let op = Op::Put {
-            key: key.clone(),
-            value,
-            expect,
-        };
+        let op = Op::Put { key: key.clone(), value, expect };
         let revision = self.write(Operation::Put, vec![op]);
         suspend().await;
         revision
@@ -239,13 +226,7 @@ impl Backend for Strict {
 
     async fn delete(&self, key: &Key, expect: Expect) -> Result<()> {
         suspend().await;
-        let done = self.write(
-            Operation::Delete,
-            vec![Op::Delete {
-                key: key.clone(),
-                expect,
-            }],
-        );
+        let done = self.write(Operation::Delete, vec![Op::Delete { key: key.clone(), expect }]);
         suspend().await;
         done.map(drop)
     }
@@ -257,10 +238,7 @@ impl Backend for Strict {
             let mut state = self.lock();
             state.lists += 1;
             let limit = list.limit.min(1 + (state.lists % 2) as usize);
-            let fits = state
-                .rows
-                .iter()
-                .filter(|(key, _)| list.contains(key.as_str()));
+            let fits = state.rows.iter().filter(|(key, _)| list.contains(key.as_str()));
             let rows: Vec<Row> = fits
                 .take(limit)
                 .map(|(key, found)| Row {
@@ -270,10 +248,7 @@ impl Backend for Strict {
                 })
                 .collect();
             // "There may be more" is allowed to be wrong, as long as this page is not empty.
-            Page {
-                more: !rows.is_empty(),
-                rows,
-            }
+            Page { more: !rows.is_empty(), rows }
         };
         suspend().await;
         Ok(page)

@@ -1,9 +1,6 @@
 //! The suite can fail: each of these backends breaks one clause, and that clause says so.
 #![allow(clippy::unwrap_used, reason = "tests")]
-#![allow(
-    clippy::clone_on_ref_ptr,
-    reason = "the clones become trait objects on the way"
-)]
+#![allow(clippy::clone_on_ref_ptr, reason = "the clones become trait objects on the way")]
 
 use std::fmt;
 use std::sync::Arc;
@@ -79,12 +76,7 @@ impl Broken {
             }
             _ => {}
         }
-        Self {
-            inner,
-            fault,
-            profile,
-            calls: AtomicU64::new(0),
-        }
+        Self { inner, fault, profile, calls: AtomicU64::new(0) }
     }
 
     fn is(&self, fault: Fault) -> bool {
@@ -168,9 +160,7 @@ impl Backend for Broken {
             self.calls.fetch_sub(1, Ordering::Relaxed);
         }
         if self.is(Fault::WritesInTwoSteps) {
-            self.inner
-                .put(&key, value.slice(..len / 2), expect.clone())
-                .await?;
+            self.inner.put(&key, value.slice(..len / 2), expect.clone()).await?;
             suspend().await;
             return self.inner.put(&key, value, Expect::Any).await;
         }
@@ -227,8 +217,7 @@ impl Backend for Broken {
             Fault::ListForgetsTheLast if page.rows.len() > 2 => drop(page.rows.pop()),
             Fault::StaleList if page.rows.len() > 3 => drop(page.rows.remove(1)),
             Fault::RanksByCharacter => {
-                page.rows
-                    .sort_by_key(|row| row.key.as_str().encode_utf16().collect::<Vec<_>>());
+                page.rows.sort_by_key(|row| row.key.as_str().encode_utf16().collect::<Vec<_>>());
             }
             Fault::Panics if page.rows.len() > 5 => panic!("broken on purpose"),
             _ => {}
@@ -276,10 +265,7 @@ fn caught(fault: Fault, ids: &[&str], seeds: u64) {
                 !report.is_conformant()
             })
         };
-        assert!(
-            (0..seeds).any(broken),
-            "clause {id} did not notice {fault:?}"
-        );
+        assert!((0..seeds).any(broken), "clause {id} did not notice {fault:?}");
     }
 }
 
@@ -341,10 +327,7 @@ async fn a_live_check_writes_under_its_prefix_alone_and_removes_it() {
     let backend = Arc::new(Memory::new());
     let users = ["a", "holdall", "users/data", "zz"].map(|key| Key::parse(key).unwrap());
     for key in &users {
-        backend
-            .put(key, Bytes::from("precious"), Expect::Any)
-            .await
-            .unwrap();
+        backend.put(key, Bytes::from("precious"), Expect::Any).await.unwrap();
     }
     let before = backend.list(&List::prefix("").with_values()).await.unwrap();
     let prefix = holdall_testkit::conformance::random_prefix(&env);
@@ -352,10 +335,7 @@ async fn a_live_check_writes_under_its_prefix_alone_and_removes_it() {
     assert!(report.is_conformant(), "{report}");
     assert_eq!(report.left_behind, None);
     assert_eq!(report.findings.len(), CLAUSES.len());
-    assert_eq!(
-        backend.list(&List::prefix("").with_values()).await.unwrap(),
-        before
-    );
+    assert_eq!(backend.list(&List::prefix("").with_values()).await.unwrap(), before);
 }
 
 #[test]
@@ -368,20 +348,10 @@ fn every_clause_is_in_the_contract_and_has_its_number_once() {
             1,
             "docs/contract.md must have {clause:?} once"
         );
-        let line = contract
-            .split(&format!("**{}** ", clause.id))
-            .nth(1)
-            .unwrap();
+        let line = contract.split(&format!("**{}** ", clause.id)).nth(1).unwrap();
         let text = line.split("\n\n").next().unwrap();
-        assert!(
-            text.contains(&format!("(`{}`)", clause.name)),
-            "{clause:?} is not named there"
-        );
+        assert!(text.contains(&format!("(`{}`)", clause.name)), "{clause:?} is not named there");
     }
     let stated = contract.matches("\n**").count() + usize::from(contract.starts_with("**"));
-    assert_eq!(
-        stated,
-        CLAUSES.len(),
-        "docs/contract.md has clauses that no function tests"
-    );
+    assert_eq!(stated, CLAUSES.len(), "docs/contract.md has clauses that no function tests");
 }

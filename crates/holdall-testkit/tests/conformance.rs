@@ -45,10 +45,7 @@ mod strict_nothing {
     use super::{Conditions, Strict};
 
     holdall_testkit::conformance!(|| {
-        Strict::new()
-            .with_conditions(Conditions::None)
-            .without_batches()
-            .with_value_bytes_max(4096)
+        Strict::new().with_conditions(Conditions::None).without_batches().with_value_bytes_max(4096)
     });
 }
 

@@ -1,9 +1,6 @@
 //! A real process ends at its crash point: what was before it happened, what is behind it did not.
 #![allow(clippy::unwrap_used, reason = "tests")]
-#![allow(
-    clippy::disallowed_methods,
-    reason = "the test starts itself as a child process"
-)]
+#![allow(clippy::disallowed_methods, reason = "the test starts itself as a child process")]
 
 use std::process::Command;
 use std::sync::Arc;
@@ -37,18 +34,13 @@ fn run_child(point: Option<&str>) -> (bool, String) {
     let file = folder.path().join("done");
     std::fs::write(&file, "").unwrap();
     let mut command = Command::new(std::env::current_exe().unwrap());
-    command
-        .args(["--exact", "child", "--test-threads", "1"])
-        .env(FILE_VARIABLE, &file);
+    command.args(["--exact", "child", "--test-threads", "1"]).env(FILE_VARIABLE, &file);
     command.env_remove(CRASH_VARIABLE);
     if let Some(point) = point {
         command.env(CRASH_VARIABLE, point);
     }
     let output = command.output().unwrap();
-    (
-        output.status.success(),
-        std::fs::read_to_string(file).unwrap(),
-    )
+    (output.status.success(), std::fs::read_to_string(file).unwrap())
 }
 
 #[test]
@@ -57,10 +49,7 @@ fn a_process_ends_at_its_point() {
     assert_eq!(run_child(None), (true, all.clone()));
     assert_eq!(run_child(Some("1")), (false, String::new()));
     assert_eq!(run_child(Some("4")), (false, "put 1;".to_owned()));
-    assert_eq!(
-        run_child(Some("delete.before:2")),
-        (false, "put 1;delete 1;put 2;".to_owned())
-    );
+    assert_eq!(run_child(Some("delete.before:2")), (false, "put 1;delete 1;put 2;".to_owned()));
     assert_eq!(run_child(Some("99")), (true, all));
     let (slip, _) = run_child(Some("soon"));
     assert!(!slip, "a point that cannot be read must not pass");

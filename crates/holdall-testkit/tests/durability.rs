@@ -34,13 +34,7 @@ impl Disk {
     fn new(flaw: Flaw) -> Self {
         let opened = AtomicU64::new(0);
         let stored = Arc::new(Memory::new());
-        Self {
-            stored,
-            flaw,
-            newest: Arc::default(),
-            deleted: Arc::default(),
-            opened,
-        }
+        Self { stored, flaw, newest: Arc::default(), deleted: Arc::default(), opened }
     }
 }
 
@@ -74,25 +68,14 @@ impl Fixture for Disk {
             Flaw::CountsAnew if again => {
                 stored = Arc::new(Memory::new());
                 for row in self.stored.list_all("", true).await? {
-                    stored
-                        .put(&row.key, row.object.unwrap().value, Expect::Any)
-                        .await?;
+                    stored.put(&row.key, row.object.unwrap().value, Expect::Any).await?;
                 }
             }
             _ => {}
         }
-        let profile = Profile {
-            durability: Durability::Machine,
-            ..self.stored.profile().clone()
-        };
+        let profile = Profile { durability: Durability::Machine, ..self.stored.profile().clone() };
         let (newest, deleted) = (Arc::clone(&self.newest), Arc::clone(&self.deleted));
-        Ok(Arc::new(Opened {
-            stored,
-            profile,
-            flaw: self.flaw,
-            newest,
-            deleted,
-        }))
+        Ok(Arc::new(Opened { stored, profile, flaw: self.flaw, newest, deleted }))
     }
 }
 
@@ -117,10 +100,7 @@ impl Backend for Opened {
 
     async fn delete(&self, key: &Key, expect: Expect) -> Result<()> {
         if let (Flaw::Resurrects, Some(object)) = (self.flaw, self.stored.get_all(key).await?) {
-            self.deleted
-                .lock()
-                .unwrap()
-                .push((key.clone(), object.value));
+            self.deleted.lock().unwrap().push((key.clone(), object.value));
         }
         self.stored.delete(key, expect).await
     }
@@ -140,14 +120,9 @@ impl Backend for Opened {
 
 /// The numbers of the clauses that a disk with this flaw breaks.
 async fn broken_by(flaw: Flaw) -> Vec<&'static str> {
-    let report = run_fixture(|| Disk::new(flaw), &holdall_runtime::env())
-        .await
-        .unwrap();
+    let report = run_fixture(|| Disk::new(flaw), &holdall_runtime::env()).await.unwrap();
     assert_eq!(report.findings.len(), CLAUSES.len());
-    let reopening = report
-        .findings
-        .iter()
-        .filter(|finding| finding.clause.id.starts_with('S'));
+    let reopening = report.findings.iter().filter(|finding| finding.clause.id.starts_with('S'));
     for finding in reopening {
         let tested = matches!(finding.outcome, Outcome::Passed | Outcome::Failed(_));
         assert!(tested, "{finding}");

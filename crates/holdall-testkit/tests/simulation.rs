@@ -1,9 +1,6 @@
 //! The simulation runner: one seed replays exactly, and what cannot go on is an error.
 #![allow(clippy::unwrap_used, reason = "tests")]
-#![allow(
-    clippy::clone_on_ref_ptr,
-    reason = "the clones become trait objects on the way"
-)]
+#![allow(clippy::clone_on_ref_ptr, reason = "the clones become trait objects on the way")]
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,11 +16,7 @@ use holdall_testkit::{Faulty, Plan, Strict};
 /// Some actors that write, wait, compute and roll dice; returns what can be seen of it.
 async fn busy(env: Env) -> (Vec<String>, [u8; 8], Timestamp) {
     let backend = Arc::new(Strict::new());
-    let faulty = Faulty::new(
-        backend.clone(),
-        env.clone(),
-        Plan::stormy(env.random_below(1 << 40)),
-    );
+    let faulty = Faulty::new(backend.clone(), env.clone(), Plan::stormy(env.random_below(1 << 40)));
     let faulty = Arc::new(faulty);
     let mut done = Vec::new();
     for actor in 0..4 {
@@ -33,16 +26,9 @@ async fn busy(env: Env) -> (Vec<String>, [u8; 8], Timestamp) {
             let mut log = Vec::new();
             for round in 0..10 {
                 let key = Key::parse(format!("key-{}", env.random_below(3))).unwrap();
-                let value = env
-                    .blocking(move || format!("{actor}-{round}"))
-                    .await
-                    .unwrap();
+                let value = env.blocking(move || format!("{actor}-{round}")).await.unwrap();
                 let put = backend.put(&key, Bytes::from(value), Expect::Any).await;
-                log.push(format!(
-                    "{actor} {key} {:?} {:?}",
-                    put.map_err(|e| e.kind()),
-                    env.now()
-                ));
+                log.push(format!("{actor} {key} {:?} {:?}", put.map_err(|e| e.kind()), env.now()));
                 env.sleep(Duration::from_millis(env.random_below(50))).await;
             }
             let _ = sender.send(log);
@@ -67,10 +53,7 @@ fn one_seed_replays_exactly_and_others_differ() {
     seeds(20, |seed| {
         let (first, second) = (run(seed), run(seed));
         assert_eq!(first, second, "seed {seed} did not replay");
-        assert!(
-            !traces.contains(&first.1),
-            "seed {seed} went as an earlier one"
-        );
+        assert!(!traces.contains(&first.1), "seed {seed} went as an earlier one");
         traces.push(first.1);
     });
 }
@@ -127,10 +110,7 @@ fn going_in_circles_is_an_error() {
             holdall_testkit::suspend().await;
         }
     };
-    let stuck = Simulation::new(1)
-        .with_steps_max(1000)
-        .run::<(), _>(circle)
-        .unwrap_err();
+    let stuck = Simulation::new(1).with_steps_max(1000).run::<(), _>(circle).unwrap_err();
     assert_eq!(stuck.trace.steps, 1000);
 }
 
@@ -143,9 +123,7 @@ async fn racy(env: Env) -> u64 {
         let (sender, receiver) = oneshot::channel();
         let (backend, key, pause) = (Arc::clone(&backend), key.clone(), env.clone());
         env.spawn(async move {
-            pause
-                .sleep(Duration::from_micros(pause.random_below(60)))
-                .await;
+            pause.sleep(Duration::from_micros(pause.random_below(60))).await;
             let seen = backend.get_all(&key).await.unwrap();
             let count = seen.map_or(0, |object| object.value.len());
             pause.sleep(Duration::from_micros(20)).await;
@@ -188,15 +166,10 @@ fn jobs_answer_and_a_dropped_wait_does_not_stop_them() {
     });
     assert!(error);
     let kind = simulate(6, |env| async move {
-        let plan = Plan::new(0).at(
-            holdall_testkit::Method::Put,
-            1,
-            holdall_testkit::Fault::NoSpace,
-        );
+        let plan =
+            Plan::new(0).at(holdall_testkit::Method::Put, 1, holdall_testkit::Fault::NoSpace);
         let backend = Faulty::new(Arc::new(Memory::new()), env, plan);
-        let put = backend
-            .put(&Key::parse("k").unwrap(), Bytes::new(), Expect::Any)
-            .await;
+        let put = backend.put(&Key::parse("k").unwrap(), Bytes::new(), Expect::Any).await;
         put.unwrap_err().kind()
     });
     assert_eq!(kind, ErrorKind::Full);

@@ -34,25 +34,15 @@ pub(crate) fn of(target: &str) -> Samples {
         "list-chunk" => vec![encode_list(&[]), encode_list(&[node(0), node(1)])],
         "log-part" => log_parts(),
         "checkpoint-part" => checkpoint_parts(),
-        "manifest" => vec![
-            plain(&manifest()),
-            manifest().encode(volume(), CHECKPOINT).unwrap().to_vec(),
-        ],
+        "manifest" => {
+            vec![plain(&manifest()), manifest().encode(volume(), CHECKPOINT).unwrap().to_vec()]
+        }
         "volume-object" => {
-            vec![
-                plain(&volume_row()),
-                volume_row().encode_object(volume()).unwrap().to_vec(),
-            ]
+            vec![plain(&volume_row()), volume_row().encode_object(volume()).unwrap().to_vec()]
         }
         "row-volume" => vec![plain(&volume_row())],
-        "row-head" => vec![plain(&Head {
-            sequence: u64::MAX,
-            ..Head::default()
-        })],
-        "row-sealed" => vec![plain(&Sealed {
-            upto: 300,
-            ..Sealed::default()
-        })],
+        "row-head" => vec![plain(&Head { sequence: u64::MAX, ..Head::default() })],
+        "row-sealed" => vec![plain(&Sealed { upto: 300, ..Sealed::default() })],
         "row-retention" => vec![plain(&(name(), 300_u64))],
         "row-chunk" => chunk_rows().iter().map(plain).collect(),
         "row-segment" => segment_rows().iter().map(plain).collect(),
@@ -60,26 +50,15 @@ pub(crate) fn of(target: &str) -> Samples {
         "row-snapshot" => vec![plain(&snapshot())],
         "row-upload" => vec![plain(&upload())],
         "row-entry" => entries().iter().map(|e| bare(&e.encode(&key()))).collect(),
-        "row-history" => entries()
-            .into_iter()
-            .map(|e| bare(&history(e).encode(&key())))
-            .collect(),
-        "row-part" => entries()
-            .into_iter()
-            .map(|e| bare(&part(e).encode(&key())))
-            .collect(),
-        "row-log" => vec![
-            bare(&log::encode_commits(&key(), &commits())),
-            plain(&commits()),
-        ],
+        "row-history" => entries().into_iter().map(|e| bare(&history(e).encode(&key()))).collect(),
+        "row-part" => entries().into_iter().map(|e| bare(&part(e).encode(&key()))).collect(),
+        "row-log" => vec![bare(&log::encode_commits(&key(), &commits())), plain(&commits())],
         "names" => names(),
         "location" => locations(),
         other => panic!("there are no samples for {other}; write one of each form"),
     };
     let numbered = samples.into_iter().enumerate();
-    numbered
-        .map(|(number, sample)| (format!("sample-{number}"), sample))
-        .collect()
+    numbered.map(|(number, sample)| (format!("sample-{number}"), sample)).collect()
 }
 
 fn plain(value: &impl Serialize) -> Vec<u8> {
@@ -100,19 +79,11 @@ fn time() -> Timestamp {
 }
 
 fn node(level: u8) -> Node {
-    Node {
-        id: ChunkId([level + 1; 32]),
-        bytes: 1 << 20,
-        level,
-    }
+    Node { id: ChunkId([level + 1; 32]), bytes: 1 << 20, level }
 }
 
 fn attributes() -> BTreeMap<String, String> {
-    [
-        ("colour".to_owned(), "red".to_owned()),
-        ("k".to_owned(), String::new()),
-    ]
-    .into()
+    [("colour".to_owned(), "red".to_owned()), ("k".to_owned(), String::new())].into()
 }
 
 fn entries() -> Vec<Entry> {
@@ -140,11 +111,7 @@ fn entries() -> Vec<Entry> {
 }
 
 fn history(entry: Entry) -> HistoryRow {
-    HistoryRow {
-        entry,
-        superseded: 4,
-        superseded_time: time(),
-    }
+    HistoryRow { entry, superseded: 4, superseded_time: time() }
 }
 
 fn part(entry: Entry) -> PartRow {
@@ -158,52 +125,29 @@ fn part(entry: Entry) -> PartRow {
 }
 
 fn snapshot() -> SnapshotRow {
-    SnapshotRow {
-        sequence: 2,
-        time: time(),
-        created: time(),
-    }
+    SnapshotRow { sequence: 2, time: time(), created: time() }
 }
 
 fn commits() -> Vec<Commit> {
     let changes = vec![
         vec![
-            Change::Put {
-                name: name(),
-                entry: entries()[0].clone(),
-            },
+            Change::Put { name: name(), entry: entries()[0].clone() },
             Change::Delete { name: name() },
         ],
-        vec![Change::Put {
-            name: name(),
-            entry: entries()[1].clone(),
-        }],
+        vec![Change::Put { name: name(), entry: entries()[1].clone() }],
         vec![
-            Change::Snapshot {
-                name: name(),
-                snapshot: snapshot(),
-            },
+            Change::Snapshot { name: name(), snapshot: snapshot() },
             Change::Unsnapshot { name: name() },
         ],
     ];
-    let commit = |(sequence, changes)| Commit {
-        sequence,
-        time: time(),
-        epoch: 1,
-        changes,
-    };
+    let commit = |(sequence, changes)| Commit { sequence, time: time(), epoch: 1, changes };
     (1..).zip(changes).map(commit).collect()
 }
 
 fn log_parts() -> Vec<Vec<u8>> {
     let whole = LogPart::new(RUN, 0, 1, commits());
-    let begun = LogPart {
-        unfinished: true,
-        ..LogPart::new(RUN, 0, 2, commits())
-    };
-    let encoded = whole
-        .encode(volume(), Compression::Zstd { level: 1 })
-        .unwrap();
+    let begun = LogPart { unfinished: true, ..LogPart::new(RUN, 0, 2, commits()) };
+    let encoded = whole.encode(volume(), Compression::Zstd { level: 1 }).unwrap();
     vec![plain(&whole), plain(&begun), encoded.to_vec()]
 }
 
@@ -247,33 +191,11 @@ fn volume_row() -> VolumeRow {
 }
 
 fn chunk_rows() -> Vec<ChunkRow> {
-    let segment = SegmentId {
-        epoch: 1,
-        counter: 2,
-    };
-    let place = Place {
-        segment,
-        frame_at: 300,
-        frame_bytes: 70_000,
-        at: 0,
-        bytes: 90_000,
-        stored: 69_000,
-    };
-    let named = ChunkRow {
-        place,
-        level: 0,
-        references: 2,
-        idle_since: None,
-    };
-    vec![
-        named,
-        ChunkRow {
-            level: 1,
-            references: 0,
-            idle_since: Some(time()),
-            ..named
-        },
-    ]
+    let segment = SegmentId { epoch: 1, counter: 2 };
+    let place =
+        Place { segment, frame_at: 300, frame_bytes: 70_000, at: 0, bytes: 90_000, stored: 69_000 };
+    let named = ChunkRow { place, level: 0, references: 2, idle_since: None };
+    vec![named, ChunkRow { level: 1, references: 0, idle_since: Some(time()), ..named }]
 }
 
 fn segment_rows() -> Vec<SegmentRow> {
@@ -286,42 +208,18 @@ fn segment_rows() -> Vec<SegmentRow> {
         key_id: 7,
         state: SegmentState::Live,
         replicas: vec![
-            Replica {
-                backend: 0,
-                state: ReplicaState::Healthy,
-                verified: Some(time()),
-            },
-            Replica {
-                backend: 1,
-                state: ReplicaState::Damaged,
-                verified: None,
-            },
+            Replica { backend: 0, state: ReplicaState::Healthy, verified: Some(time()) },
+            Replica { backend: 1, state: ReplicaState::Damaged, verified: None },
         ],
     };
     let dead = SegmentState::Dead { since: time() };
-    let states = [
-        SegmentState::Live,
-        dead,
-        SegmentState::Deleting,
-        SegmentState::Deleted,
-    ];
-    states
-        .into_iter()
-        .map(|state| SegmentRow {
-            state,
-            ..row.clone()
-        })
-        .collect()
+    let states = [SegmentState::Live, dead, SegmentState::Deleting, SegmentState::Deleted];
+    states.into_iter().map(|state| SegmentRow { state, ..row.clone() }).collect()
 }
 
 fn writer() -> WriterRow {
     let holder = "holdall import, process 77".to_owned();
-    WriterRow {
-        holder,
-        opened: time(),
-        lease_until: time(),
-        ended: true,
-    }
+    WriterRow { holder, opened: time(), lease_until: time(), ended: true }
 }
 
 fn upload() -> UploadRow {
@@ -337,37 +235,17 @@ fn upload() -> UploadRow {
 
 fn directory() -> Directory {
     let chunks = vec![(ChunkId([1; 32]), 1000), (ChunkId([2; 32]), 2000)];
-    let frames = vec![DirectoryFrame {
-        at: 0,
-        bytes: 3068,
-        level: 0,
-        chunks,
-    }];
-    let entries = entries().into_iter().map(|entry| DirectoryEntry {
-        name: name(),
-        entry,
-    });
-    Directory {
-        frames,
-        entries: entries.collect(),
-    }
+    let frames = vec![DirectoryFrame { at: 0, bytes: 3068, level: 0, chunks }];
+    let entries = entries().into_iter().map(|entry| DirectoryEntry { name: name(), entry });
+    Directory { frames, entries: entries.collect() }
 }
 
 fn frames() -> Vec<Vec<u8>> {
     let raw: Vec<u8> = (0..3000_u32).map(|number| (number / 100) as u8).collect();
-    let codecs = [
-        Compression::None,
-        Compression::Lz4,
-        Compression::Zstd { level: 3 },
-    ];
+    let codecs = [Compression::None, Compression::Lz4, Compression::Zstd { level: 3 }];
     let frame = |compression| {
         let kind = FrameKind::Chunks;
-        let place = FramePlace {
-            kind,
-            volume: volume(),
-            owner: (1, 2),
-            position: 0,
-        };
+        let place = FramePlace { kind, volume: volume(), owner: (1, 2), position: 0 };
         let mut out = Vec::new();
         frame::encode(place, 0, &[1000, 2000], &raw, compression, &mut out).unwrap();
         out

@@ -26,10 +26,7 @@ fn quotes_of_every_kind_end_where_they_end() {
         "b'{'",
     ] {
         let code = mask(&format!("({quoted}) + end")).code;
-        assert!(
-            code.starts_with('(') && code.ends_with(") + end"),
-            "{quoted} gives {code}"
-        );
+        assert!(code.starts_with('(') && code.ends_with(") + end"), "{quoted} gives {code}");
         assert!(!code.contains('{'), "{quoted} gives {code}");
     }
     assert_eq!(mask("fn f<'a>(x: &'a str)").code, "fn f<'a>(x: &'a str)");
@@ -45,24 +42,10 @@ fn functions_are_measured_from_head_to_closing_bracket() {
     .code;
     let found: Vec<_> = functions(&code, 0..code.len())
         .into_iter()
-        .map(|function| {
-            (
-                function.name,
-                function.line,
-                function.lines,
-                function.has_body,
-            )
-        })
+        .map(|function| (function.name, function.line, function.lines, function.has_body))
         .collect();
-    let expected = [
-        ("promised", 2, 1, false),
-        ("one", 4, 1, true),
-        ("long", 5, 5, true),
-    ];
-    assert_eq!(
-        found,
-        expected.map(|(name, at, lines, body)| (name.to_owned(), at, lines, body))
-    );
+    let expected = [("promised", 2, 1, false), ("one", 4, 1, true), ("long", 5, 5, true)];
+    assert_eq!(found, expected.map(|(name, at, lines, body)| (name.to_owned(), at, lines, body)));
 }
 
 #[test]

@@ -19,10 +19,7 @@ fn defaults(file: &File) -> Vec<Finding> {
             continue;
         };
         let end = closing(&code, open).unwrap_or(code.len());
-        for function in functions(&code, open..end)
-            .iter()
-            .filter(|function| function.has_body)
-        {
+        for function in functions(&code, open..end).iter().filter(|function| function.has_body) {
             let message = format!(
                 "`{}` has a default body; take the body out, or move the method to BackendExt",
                 function.name

@@ -17,11 +17,7 @@ pub(super) fn check(tree: &Tree) -> Vec<Finding> {
         match tree.find(path) {
             Some(file) => texts.push(file.text.as_str()),
             None => {
-                return vec![Finding::new(
-                    path,
-                    1,
-                    "there is no such file; say where it is",
-                )];
+                return vec![Finding::new(path, 1, "there is no such file; say where it is")];
             }
         }
     }
@@ -46,11 +42,7 @@ pub(super) fn check(tree: &Tree) -> Vec<Finding> {
         found.push(Finding::new(TABLE, *line, message));
     }
     if promised.is_empty() || tested.is_empty() {
-        found.push(Finding::new(
-            DOCUMENT,
-            1,
-            "no clause was found; mend the clause or this rule",
-        ));
+        found.push(Finding::new(DOCUMENT, 1, "no clause was found; mend the clause or this rule"));
     }
     found
 }
@@ -68,10 +60,7 @@ fn promised(text: &str) -> BTreeMap<String, Promise> {
     for (number, line) in text.lines().enumerate() {
         if let Some(id) = id(line.trim_start_matches([' ', '*', '-', '|', '#', '`'])) {
             current = Some(id.clone());
-            clauses.entry(id).or_insert(Promise {
-                line: number + 1,
-                text: String::new(),
-            });
+            clauses.entry(id).or_insert(Promise { line: number + 1, text: String::new() });
         } else if line.starts_with('#') {
             current = None;
         }
@@ -120,10 +109,7 @@ mod tests {
 
     fn found(document: &str) -> Vec<(String, usize)> {
         let found = check(&Tree::sample(&[(DOCUMENT, document), (TABLE, CODE)]));
-        found
-            .into_iter()
-            .map(|finding| (finding.path, finding.line))
-            .collect()
+        found.into_iter().map(|finding| (finding.path, finding.line)).collect()
     }
 
     #[test]
@@ -139,10 +125,7 @@ mod tests {
         let document = "- **G1** A missing key. `get::range`\n- **G7** More. `get::more`\n\
                         - **P1** `put::wins`\n";
         let expected = [(DOCUMENT, 1), (DOCUMENT, 2), (TABLE, 5)];
-        assert_eq!(
-            found(document),
-            expected.map(|(path, line)| (path.to_owned(), line))
-        );
+        assert_eq!(found(document), expected.map(|(path, line)| (path.to_owned(), line)));
     }
 
     #[test]

@@ -11,11 +11,7 @@ const DOCUMENT: &str = "docs/errors.md";
 
 pub(super) fn check(tree: &Tree) -> Vec<Finding> {
     let Some(code) = tree.find(CODE) else {
-        return vec![Finding::new(
-            CODE,
-            1,
-            "the error kinds are not where they were; say where",
-        )];
+        return vec![Finding::new(CODE, 1, "the error kinds are not where they were; say where")];
     };
     let Some(document) = tree.find(DOCUMENT) else {
         return vec![Finding::new(
@@ -28,11 +24,7 @@ pub(super) fn check(tree: &Tree) -> Vec<Finding> {
     let rows = rows(&document.text);
     let mut found = Vec::new();
     if kinds.is_empty() {
-        found.push(Finding::new(
-            CODE,
-            1,
-            "no variant of ErrorKind was found; mend this rule",
-        ));
+        found.push(Finding::new(CODE, 1, "no variant of ErrorKind was found; mend this rule"));
     }
     for (kind, line) in kinds.iter().filter(|(kind, _)| !rows.contains_key(*kind)) {
         let message = format!("`{kind}` has no row in {DOCUMENT}; say what a caller does about it");
@@ -48,9 +40,7 @@ pub(super) fn check(tree: &Tree) -> Vec<Finding> {
 /// The variants of `ErrorKind` and their lines.
 fn kinds(text: &str) -> BTreeMap<String, usize> {
     let code = mask(text).code;
-    let head = words(&code, "ErrorKind")
-        .into_iter()
-        .find(|at| code[..*at].ends_with("enum "));
+    let head = words(&code, "ErrorKind").into_iter().find(|at| code[..*at].ends_with("enum "));
     let Some(open) = head.and_then(|at| code[at..].find('{').map(|offset| at + offset)) else {
         return BTreeMap::new();
     };
@@ -71,8 +61,7 @@ fn rows(text: &str) -> BTreeMap<String, usize> {
     lines
         .filter_map(|(number, line)| {
             let (kind, _) = line.strip_prefix("| `")?.split_once('`')?;
-            kind.starts_with(char::is_uppercase)
-                .then(|| (kind.to_owned(), number + 1))
+            kind.starts_with(char::is_uppercase).then(|| (kind.to_owned(), number + 1))
         })
         .collect()
 }

@@ -8,10 +8,7 @@ use crate::tree::{File, Tree};
 const FACADE: &str = "crates/holdall/";
 
 pub(super) fn check(tree: &Tree) -> Vec<Finding> {
-    let others = tree
-        .files()
-        .iter()
-        .filter(|file| !file.path.starts_with(FACADE));
+    let others = tree.files().iter().filter(|file| !file.path.starts_with(FACADE));
     others.flat_map(switches).collect()
 }
 
@@ -24,10 +21,7 @@ fn switches(file: &File) -> Vec<Finding> {
         return Vec::new();
     };
     let message = "a feature switch outside the facade; let crates/holdall choose at its registry";
-    lines
-        .into_iter()
-        .map(|line| Finding::new(&file.path, line, message))
-        .collect()
+    lines.into_iter().map(|line| Finding::new(&file.path, line, message)).collect()
 }
 
 fn in_code(text: &str) -> Vec<usize> {
@@ -51,10 +45,7 @@ fn in_code(text: &str) -> Vec<usize> {
 }
 
 fn in_manifest(text: &str) -> Vec<usize> {
-    let heads = text
-        .lines()
-        .enumerate()
-        .filter(|(_, line)| line.trim() == "[features]");
+    let heads = text.lines().enumerate().filter(|(_, line)| line.trim() == "[features]");
     heads.map(|(number, _)| number + 1).collect()
 }
 
@@ -69,10 +60,7 @@ mod tests {
                     #[cfg_attr(feature = \"c\", derive(Clone))]\nstruct S;\n";
         let tree = Tree::sample(&[
             ("backends/a/src/lib.rs", code),
-            (
-                "backends/a/Cargo.toml",
-                "[package]\nname = \"a\"\n[features]\n",
-            ),
+            ("backends/a/Cargo.toml", "[package]\nname = \"a\"\n[features]\n"),
             ("crates/holdall/src/registry.rs", code),
             ("crates/holdall/Cargo.toml", "[features]\n"),
         ]);

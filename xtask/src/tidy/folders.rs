@@ -29,9 +29,8 @@ pub(super) fn check(tree: &Tree) -> Vec<Finding> {
         }
     }
     // The root is not looked at: what stands there is where tools and people expect it.
-    let crowded = folders
-        .iter()
-        .filter(|(folder, entries)| entries.len() > ENTRIES_MAX && !is_list(folder));
+    let crowded =
+        folders.iter().filter(|(folder, entries)| entries.len() > ENTRIES_MAX && !is_list(folder));
     crowded
         .map(|(folder, entries)| {
             let message = format!(
@@ -45,9 +44,7 @@ pub(super) fn check(tree: &Tree) -> Vec<Finding> {
 
 fn is_list(folder: &str) -> bool {
     LISTS.iter().any(|list| {
-        folder
-            .strip_prefix(list)
-            .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+        folder.strip_prefix(list).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
     })
 }
 
@@ -56,9 +53,7 @@ mod tests {
     use super::*;
 
     fn found(folder: &str, files: usize) -> Vec<Finding> {
-        let paths: Vec<String> = (0..files)
-            .map(|file| format!("{folder}/{file}/mod.rs"))
-            .collect();
+        let paths: Vec<String> = (0..files).map(|file| format!("{folder}/{file}/mod.rs")).collect();
         let files: Vec<(&str, &str)> = paths.iter().map(|path| (path.as_str(), "")).collect();
         check(&Tree::sample(&files))
     }

@@ -26,9 +26,6 @@ mod tests {
             ("d.md", "# Title\n"),
         ]);
         let found = check(&tree);
-        assert_eq!(
-            found.iter().map(|f| f.path.as_str()).collect::<Vec<_>>(),
-            ["b.rs", "c.rs"]
-        );
+        assert_eq!(found.iter().map(|f| f.path.as_str()).collect::<Vec<_>>(), ["b.rs", "c.rs"]);
     }
 }

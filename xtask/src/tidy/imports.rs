@@ -14,21 +14,11 @@ const CRATES_HEAD: &str = "| crate | may import | its tests also |";
 const LIBRARIES_HEAD: &str = "| library | only in |";
 /// Crates that know no file, no network and no runtime: everything reaches them as a value.
 const PURE: [&str; 2] = ["crates/holdall-core/src/", "crates/holdall-volume/src/"];
-const IMPURE: [&str; 5] = [
-    "std::fs::",
-    "std::net::",
-    "std::process::",
-    "std::os::",
-    "tokio::",
-];
+const IMPURE: [&str; 5] = ["std::fs::", "std::net::", "std::process::", "std::os::", "tokio::"];
 
 pub(super) fn check(tree: &Tree) -> Vec<Finding> {
     let Some(document) = tree.find(DOCUMENT) else {
-        return vec![Finding::new(
-            DOCUMENT,
-            1,
-            "there is no such file; write who may import whom",
-        )];
+        return vec![Finding::new(DOCUMENT, 1, "there is no such file; write who may import whom")];
     };
     let mut found = match packages() {
         Ok(packages) => compare(&document.text, &packages),
@@ -62,11 +52,7 @@ fn packages() -> Result<Vec<Package>> {
 fn describe(package: &Value, root: &str) -> Package {
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
     let manifest = text(&package["manifest_path"]).replacen(&format!("{root}/"), "", 1);
-    let mut described = Package {
-        name: text(&package["name"]),
-        manifest,
-        ..Package::default()
-    };
+    let mut described = Package { name: text(&package["name"]), manifest, ..Package::default() };
     for dependency in package["dependencies"].as_array().into_iter().flatten() {
         let name = text(&dependency["name"]);
         if dependency["kind"].as_str() == Some("dev") {
@@ -96,10 +82,7 @@ fn compare(document: &str, packages: &[Package]) -> Vec<Finding> {
         }
     }
     found.extend(strangers(&crates, packages));
-    let house: BTreeSet<&str> = packages
-        .iter()
-        .map(|package| package.name.as_str())
-        .collect();
+    let house: BTreeSet<&str> = packages.iter().map(|package| package.name.as_str()).collect();
     for package in packages {
         let Some(row) = crates.get(&row_name(package)) else {
             let message = format!("`{}` has no row; say what it may import", row_name(package));
@@ -107,27 +90,14 @@ fn compare(document: &str, packages: &[Package]) -> Vec<Finding> {
             continue;
         };
         let (may, tests_may) = (&row.cells[0], &row.cells[1]);
-        for name in package
-            .normal
-            .iter()
-            .filter(|name| house.contains(name.as_str()))
-        {
+        for name in package.normal.iter().filter(|name| house.contains(name.as_str())) {
             if !may.contains(name) {
                 found.push(forbidden(package, name, row.line, "may not import"));
             }
         }
-        for name in package
-            .tests
-            .iter()
-            .filter(|name| house.contains(name.as_str()))
-        {
+        for name in package.tests.iter().filter(|name| house.contains(name.as_str())) {
             if !may.contains(name) && !tests_may.contains(name) {
-                found.push(forbidden(
-                    package,
-                    name,
-                    row.line,
-                    "may not import, even in tests,",
-                ));
+                found.push(forbidden(package, name, row.line, "may not import, even in tests,"));
             }
         }
         for (library, row) in &libraries {
@@ -151,22 +121,14 @@ fn forbidden(package: &Package, name: &str, line: usize, words: &str) -> Finding
 /// Names in the table that no crate has.
 fn strangers(crates: &BTreeMap<String, Row>, packages: &[Package]) -> Vec<Finding> {
     let rows: BTreeSet<String> = packages.iter().map(row_name).collect();
-    let names: BTreeSet<&str> = packages
-        .iter()
-        .map(|package| package.name.as_str())
-        .collect();
+    let names: BTreeSet<&str> = packages.iter().map(|package| package.name.as_str()).collect();
     let mut found = Vec::new();
     for (name, row) in crates {
         if !rows.contains(name) {
             let message = format!("`{name}` is no crate of the workspace; take its row out");
             found.push(Finding::new(DOCUMENT, row.line, message));
         }
-        for imported in row
-            .cells
-            .iter()
-            .flatten()
-            .filter(|name| !names.contains(name.as_str()))
-        {
+        for imported in row.cells.iter().flatten().filter(|name| !names.contains(name.as_str())) {
             let message = format!("`{imported}` is no crate of the workspace; take it out");
             found.push(Finding::new(DOCUMENT, row.line, message));
         }
@@ -185,9 +147,7 @@ fn row_name(package: &Package) -> String {
 /// The rows of the table under this head, by what stands in their first cell.
 fn table(document: &str, head: &str) -> BTreeMap<String, Row> {
     let lines = document.lines().enumerate();
-    let rows = lines
-        .skip_while(|(_, line)| !line.starts_with(head))
-        .skip(2);
+    let rows = lines.skip_while(|(_, line)| !line.starts_with(head)).skip(2);
     rows.take_while(|(_, line)| line.starts_with('|'))
         .filter_map(|(number, line)| {
             let cells: Vec<BTreeSet<String>> =
@@ -195,24 +155,14 @@ fn table(document: &str, head: &str) -> BTreeMap<String, Row> {
             let (first, rest) = cells.split_first()?;
             let mut cells = rest.to_vec();
             cells.resize(2, BTreeSet::new());
-            Some((
-                first.first()?.clone(),
-                Row {
-                    line: number + 1,
-                    cells,
-                },
-            ))
+            Some((first.first()?.clone(), Row { line: number + 1, cells }))
         })
         .collect()
 }
 
 /// What stands in backticks.
 fn names_in(cell: &str) -> BTreeSet<String> {
-    cell.split('`')
-        .skip(1)
-        .step_by(2)
-        .map(str::to_owned)
-        .collect()
+    cell.split('`').skip(1).step_by(2).map(str::to_owned).collect()
 }
 
 /// Doors that a pure crate opens by itself.

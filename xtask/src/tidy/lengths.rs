@@ -31,9 +31,7 @@ fn long_lines(file: &File, found: &mut Vec<Finding>) {
     for (number, line) in file.text.lines().enumerate() {
         let length = line.chars().count();
         // A line that is one long word, such as an address, cannot be broken.
-        let breakable = line
-            .split_whitespace()
-            .all(|word| word.chars().count() <= LINE_MAX - 20);
+        let breakable = line.split_whitespace().all(|word| word.chars().count() <= LINE_MAX - 20);
         if length > LINE_MAX && breakable {
             let message = format!("{length} characters, {LINE_MAX} are allowed; break the line");
             found.push(Finding::new(&file.path, number + 1, message));
@@ -67,10 +65,7 @@ mod tests {
 
     fn messages(path: &str, text: &str) -> Vec<(usize, String)> {
         let found = check(&Tree::sample(&[(path, text)]));
-        found
-            .into_iter()
-            .map(|finding| (finding.line, finding.message))
-            .collect()
+        found.into_iter().map(|finding| (finding.line, finding.message)).collect()
     }
 
     #[test]
@@ -91,20 +86,14 @@ mod tests {
         let found = messages("tests/a.rs", &text(69));
         assert_eq!(found.len(), 1);
         assert_eq!(found[0].0, 2);
-        assert!(
-            found[0].1.starts_with("function `long` has 71 lines"),
-            "{found:?}"
-        );
+        assert!(found[0].1.starts_with("function `long` has 71 lines"), "{found:?}");
     }
 
     #[test]
     fn a_long_file_is_found_without_its_tests() {
         let code = "use a;\n".repeat(500);
         assert_eq!(messages("a.rs", &code), []);
-        assert_eq!(
-            messages("a.rs", &format!("{code}#[cfg(test)]\nmod tests {{\n}}\n")),
-            []
-        );
+        assert_eq!(messages("a.rs", &format!("{code}#[cfg(test)]\nmod tests {{\n}}\n")), []);
         assert_eq!(messages("a.rs", &format!("{code}use b;\n")).len(), 1);
         assert_eq!(messages("a/tests.rs", &format!("{code}use b;\n")), []);
     }

@@ -7,10 +7,7 @@ use crate::tree::{File, Tree};
 const DECISIONS: (&str, &str) = ("docs/decisions/README.md", "docs/decisions/");
 
 pub(super) fn check(tree: &Tree) -> Vec<Finding> {
-    let documents = tree
-        .files()
-        .iter()
-        .filter(|file| file.path.ends_with(".md"));
+    let documents = tree.files().iter().filter(|file| file.path.ends_with(".md"));
     let mut found: Vec<Finding> = documents.flat_map(|file| broken(tree, file)).collect();
     found.extend(unlisted(tree));
     found
@@ -20,19 +17,10 @@ pub(super) fn check(tree: &Tree) -> Vec<Finding> {
 fn unlisted(tree: &Tree) -> Vec<Finding> {
     let (list, folder) = DECISIONS;
     let listed = tree.find(list).map_or("", |file| file.text.as_str());
-    let decisions = tree
-        .files()
-        .iter()
-        .filter(|file| file.path.starts_with(folder));
+    let decisions = tree.files().iter().filter(|file| file.path.starts_with(folder));
     decisions
         .filter(|file| file.path != list && !listed.contains(&format!("]({})", file.name())))
-        .map(|file| {
-            Finding::new(
-                &file.path,
-                1,
-                format!("no row of {list} links to it; add one"),
-            )
-        })
+        .map(|file| Finding::new(&file.path, 1, format!("no row of {list} links to it; add one")))
         .collect()
 }
 
@@ -59,14 +47,11 @@ fn broken(tree: &Tree, file: &File) -> Vec<Finding> {
 /// What stands in the round brackets of `[text](target)`, outside of backticks.
 fn targets(line: &str) -> Vec<&str> {
     let prose = |position: usize| line[..position].matches('`').count().is_multiple_of(2);
-    let links = line
-        .match_indices("](")
-        .filter(|(position, _)| prose(*position));
+    let links = line.match_indices("](").filter(|(position, _)| prose(*position));
     links
         .filter_map(|(position, open)| {
             let rest = &line[position + open.len()..];
-            rest.find(')')
-                .map(|end| rest[..end].split(' ').next().unwrap_or_default())
+            rest.find(')').map(|end| rest[..end].split(' ').next().unwrap_or_default())
         })
         .collect()
 }
@@ -77,17 +62,11 @@ fn problem(tree: &Tree, file: &File, target: &str) -> Option<String> {
         return None;
     }
     let (path, anchor) = target.split_once('#').unwrap_or((target, ""));
-    let full = if path.is_empty() {
-        file.path.clone()
-    } else {
-        resolve(&file.path, path)
-    };
+    let full = if path.is_empty() { file.path.clone() } else { resolve(&file.path, path) };
     if !full.is_empty() && !tree.has(&full) {
         return Some(format!("there is no `{full}`"));
     }
-    let linked = tree
-        .find(&full)
-        .filter(|linked| linked.path.ends_with(".md"))?;
+    let linked = tree.find(&full).filter(|linked| linked.path.ends_with(".md"))?;
     if anchor.is_empty() || headings(&linked.text).any(|heading| heading == anchor) {
         return None;
     }
@@ -115,15 +94,11 @@ fn resolve(from: &str, path: &str) -> String {
 
 /// The headings of a document as links name them.
 fn headings(text: &str) -> impl Iterator<Item = String> {
-    text.lines()
-        .filter(|line| line.starts_with('#'))
-        .map(|line| {
-            let title = line.trim_start_matches('#').trim().to_lowercase();
-            let kept = title
-                .chars()
-                .filter(|c| c.is_alphanumeric() || " -_".contains(*c));
-            kept.map(|c| if c == ' ' { '-' } else { c }).collect()
-        })
+    text.lines().filter(|line| line.starts_with('#')).map(|line| {
+        let title = line.trim_start_matches('#').trim().to_lowercase();
+        let kept = title.chars().filter(|c| c.is_alphanumeric() || " -_".contains(*c));
+        kept.map(|c| if c == ' ' { '-' } else { c }).collect()
+    })
 }
 
 #[cfg(test)]
@@ -137,10 +112,7 @@ mod tests {
             ("docs/decisions/0001-x.md", ""),
             ("docs/decisions/README.md", "[1](0001-x.md)"),
         ]);
-        check(&tree)
-            .into_iter()
-            .map(|finding| finding.message)
-            .collect()
+        check(&tree).into_iter().map(|finding| finding.message).collect()
     }
 
     #[test]
@@ -156,10 +128,7 @@ mod tests {
         let bad = found("[a](gone.md) [b](../../out.md)\n[c](#nowhere) [d](../README.md#gone)\n");
         assert_eq!(bad.len(), 4, "{bad:?}");
         assert!(bad[0].contains("no `docs/gone.md`"), "{bad:?}");
-        assert!(
-            bad[3].contains("`README.md` has no heading `gone`"),
-            "{bad:?}"
-        );
+        assert!(bad[3].contains("`README.md` has no heading `gone`"), "{bad:?}");
     }
 
     #[test]

@@ -7,31 +7,19 @@ use crate::tree::{File, Tree};
 const NAMES: [&str; 3] = ["format.rs", "encode.rs", "codec.rs"];
 
 pub(super) fn check(tree: &Tree) -> Vec<Finding> {
-    tree.rust()
-        .filter(|file| is_format(file))
-        .flat_map(waits)
-        .collect()
+    tree.rust().filter(|file| is_format(file)).flat_map(waits).collect()
 }
 
 fn is_format(file: &File) -> bool {
-    let in_folder = file
-        .path
-        .split('/')
-        .rev()
-        .skip(1)
-        .any(|folder| folder == "format");
+    let in_folder = file.path.split('/').rev().skip(1).any(|folder| folder == "format");
     in_folder || NAMES.contains(&file.name())
 }
 
 fn waits(file: &File) -> Vec<Finding> {
     let code = mask(&file.text).code;
-    let positions = ["async", "await"]
-        .into_iter()
-        .flat_map(|word| words(&code, word));
+    let positions = ["async", "await"].into_iter().flat_map(|word| words(&code, word));
     let message = "`async` where bytes are encoded; do the I/O in the caller and pass bytes";
-    positions
-        .map(|at| Finding::new(&file.path, line_at(&code, at), message))
-        .collect()
+    positions.map(|at| Finding::new(&file.path, line_at(&code, at), message)).collect()
 }
 
 #[cfg(test)]

@@ -18,10 +18,7 @@ fn in_file(file: &File) -> Vec<Finding> {
     let mut found = Vec::new();
     for name in MACROS {
         let calls = words(&masked.code, name);
-        for at in calls
-            .into_iter()
-            .filter(|at| masked.code[at + name.len()..].starts_with('!'))
-        {
+        for at in calls.into_iter().filter(|at| masked.code[at + name.len()..].starts_with('!')) {
             let message = format!("`{name}!`; finish it, or return an error that says what to do");
             found.push(Finding::new(&file.path, line_at(&masked.code, at), message));
         }
@@ -29,11 +26,7 @@ fn in_file(file: &File) -> Vec<Finding> {
     for mark in MARKS {
         for at in words(&masked.comments, mark) {
             let message = format!("`{mark}`; mend it now, or open an issue and say what holds");
-            found.push(Finding::new(
-                &file.path,
-                line_at(&masked.comments, at),
-                message,
-            ));
+            found.push(Finding::new(&file.path, line_at(&masked.comments, at), message));
         }
     }
     for (at, _) in masked.code.match_indices("#[ignore]") {

@@ -100,10 +100,7 @@ impl Writer {
     ) -> Option<oneshot::Sender<Result<Option<u64>>>> {
         let (empty, flushing) = {
             let overlay = shared.overlay();
-            (
-                overlay.active().is_empty(),
-                overlay.flushing().map(|rows| rows.number()),
-            )
+            (overlay.active().is_empty(), overlay.flushing().map(|rows| rows.number()))
         };
         let begun = match (empty, flushing) {
             (true, flushing) => Ok(flushing),
@@ -147,9 +144,7 @@ impl Writer {
         } else {
             return if flushing { Ok(false) } else { Err(error) };
         }
-        self.file
-            .reserve(shared.disk.as_ref(), record_bytes)
-            .map(|()| true)
+        self.file.reserve(shared.disk.as_ref(), record_bytes).map(|()| true)
     }
 
     fn next_file(&self, shared: &Shared, number: u64) -> Result<JournalFile> {
@@ -172,11 +167,7 @@ impl Writer {
             sequence: self.sequence,
             revision: self.revision,
         };
-        let flush = flush::Flush {
-            generation,
-            marker,
-            files: vec![full],
-        };
+        let flush = flush::Flush { generation, marker, files: vec![full] };
         shared.env.spawn(flush.run(Arc::clone(shared)));
         Ok(())
     }
@@ -191,12 +182,7 @@ impl Writer {
         let sealed = encoder.seal(self.journal, self.file.number(), self.sequence + 1);
         if let Err(error) = self.file.append(shared.disk.as_ref(), &sealed.bytes) {
             shared.poison("a write to the journal failed");
-            return give(
-                answers
-                    .into_iter()
-                    .map(|answer| doubt(answer, &error))
-                    .collect(),
-            );
+            return give(answers.into_iter().map(|answer| doubt(answer, &error)).collect());
         }
         self.sequence += 1;
         self.revision = revision;
@@ -217,13 +203,7 @@ fn decide(
     let conditional = writes.iter().any(|write| !write.seen.revisions.is_empty());
     let mut earlier: HashMap<Key, Option<u64>> = HashMap::new();
     let mut answers = Vec::with_capacity(writes.len());
-    for Write {
-        operation,
-        ops,
-        seen,
-        answer,
-    } in writes
-    {
+    for Write { operation, ops, seen, answer } in writes {
         let current = |at: usize, key: &Key| -> Option<Option<u64>> {
             let known = earlier.get(key).copied().or_else(|| overlay.revision(key));
             let fresh = seen.generation > overlay.applied();
@@ -305,11 +285,7 @@ fn give(answers: Vec<Answer>) {
 /// The record without its filling: the overlay's rows are slices of it, and small records would
 /// otherwise be mostly filling.
 fn trimmed(sealed: Sealed) -> (Bytes, Vec<format::PlacedRow>) {
-    let Sealed {
-        mut bytes,
-        used,
-        rows,
-    } = sealed;
+    let Sealed { mut bytes, used, rows } = sealed;
     bytes.truncate(used);
     if bytes.capacity() > used + used / 4 {
         bytes.shrink_to_fit();

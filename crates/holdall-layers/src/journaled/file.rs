@@ -42,12 +42,7 @@ impl JournalFile {
         let file = spare.take().map_or_else(|| open_for_writing(&path), Ok)?;
         folder.sync()?;
         let reserved = file.metadata()?.len();
-        Ok(Self {
-            file,
-            number,
-            end: 0,
-            reserved,
-        })
+        Ok(Self { file, number, end: 0, reserved })
     }
 
     /// The number of the generation.
@@ -106,18 +101,9 @@ impl JournalFile {
     ) -> Result<(Self, Vec<(Bytes, Record)>)> {
         let failed = |error| open_error("cannot read a journal file", error);
         let path = folder.journal(number);
-        let file = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .open(&path)
-            .map_err(failed)?;
+        let file = OpenOptions::new().read(true).write(true).open(&path).map_err(failed)?;
         let length = file.metadata().map_err(failed)?.len();
-        let mut this = Self {
-            file,
-            number,
-            end: 0,
-            reserved: length,
-        };
+        let mut this = Self { file, number, end: 0, reserved: length };
         let mut records: Vec<(Bytes, Record)> = Vec::new();
         while let Some(bytes) = this.record_at(this.end).map_err(failed)? {
             let record = format::decode(&bytes)
@@ -194,12 +180,7 @@ impl JournalFile {
 
 /// Opens a file for writing, and makes it if it is missing.
 pub(crate) fn open_for_writing(path: &Path) -> io::Result<File> {
-    OpenOptions::new()
-        .read(true)
-        .write(true)
-        .create(true)
-        .truncate(false)
-        .open(path)
+    OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path)
 }
 
 fn damage(path: &Path, at: u64, what: &str) -> Error {

@@ -46,16 +46,11 @@ impl Flush {
         if shared.abandoned.load(Ordering::Relaxed) {
             return;
         }
-        let files = self
-            .files
-            .into_iter()
-            .map(|file| (file.number(), file.into_file()));
+        let files = self.files.into_iter().map(|file| (file.number(), file.into_file()));
         let files: Vec<(u64, File)> = files.collect();
         let owner = Arc::clone(&shared);
         let recycled = shared.env.blocking(move || {
-            files
-                .into_iter()
-                .for_each(|(number, file)| spare::recycle(&owner, number, file));
+            files.into_iter().for_each(|(number, file)| spare::recycle(&owner, number, file));
         });
         // A file that is not recycled is found and recycled when the journal is opened again.
         drop(recycled.await);
@@ -85,15 +80,8 @@ impl Flush {
 
 fn step(key: Key, stored: Stored) -> Op {
     match stored {
-        Some(value) => Op::Put {
-            key,
-            value,
-            expect: Expect::Any,
-        },
-        None => Op::Delete {
-            key,
-            expect: Expect::Any,
-        },
+        Some(value) => Op::Put { key, value, expect: Expect::Any },
+        None => Op::Delete { key, expect: Expect::Any },
     }
 }
 
@@ -109,10 +97,7 @@ impl Limits {
         let inner = shared.inner.profile();
         let bytes_max = usize::try_from(inner.batch_bytes_max).unwrap_or(usize::MAX);
         Self {
-            ops: inner
-                .batch_ops_max
-                .saturating_sub(1)
-                .clamp(1, BATCH_OPS_MAX),
+            ops: inner.batch_ops_max.saturating_sub(1).clamp(1, BATCH_OPS_MAX),
             bytes_wanted: shared.settings.flush_bytes,
             bytes_max: bytes_max.saturating_sub(MARKER_ROW_BYTES),
         }

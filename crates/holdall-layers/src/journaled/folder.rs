@@ -56,18 +56,9 @@ impl Folder {
             Err(TryLockError::Error(error)) => return Err(failed(error)),
         }
         // The text is for people only, so it need not be synced.
-        let text = format!(
-            "process {} ({holder}), since {}\n",
-            std::process::id(),
-            utc(now)
-        );
-        lock.set_len(0)
-            .and_then(|()| lock.write_all(text.as_bytes()))
-            .map_err(failed)?;
-        Ok(Self {
-            path: path.to_owned(),
-            _lock: lock,
-        })
+        let text = format!("process {} ({holder}), since {}\n", std::process::id(), utc(now));
+        lock.set_len(0).and_then(|()| lock.write_all(text.as_bytes())).map_err(failed)?;
+        Ok(Self { path: path.to_owned(), _lock: lock })
     }
 
     /// Where the file of a generation lies.
@@ -108,10 +99,7 @@ fn create(path: &Path) -> io::Result<()> {
     if path.is_dir() {
         return Ok(());
     }
-    if let Some(parent) = path
-        .parent()
-        .filter(|parent| !parent.as_os_str().is_empty())
-    {
+    if let Some(parent) = path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
         create(parent)?;
         match fs::create_dir(path) {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
@@ -127,22 +115,14 @@ fn refuse(lock: &mut File) -> Refusal {
     // The holder may be writing its text just now; then it stays unnamed.
     let read = lock.take(1024).read_to_string(&mut text);
     let text = text.trim();
-    let holder = if read.is_err() || text.is_empty() {
-        "another process"
-    } else {
-        text
-    };
+    let holder = if read.is_err() || text.is_empty() { "another process" } else { text };
     let message = format!(
         "the journal is in use by {holder}; only one process at a time can open this store: wait \
          for that one to end, or end it"
     );
     let error = Error::unavailable(Operation::Open, message);
     let own = format!("process {} ", std::process::id());
-    if text.starts_with(&own) {
-        Refusal::OwnProcess(error)
-    } else {
-        Refusal::Other(error)
-    }
+    if text.starts_with(&own) { Refusal::OwnProcess(error) } else { Refusal::Other(error) }
 }
 
 /// An error of opening files.
@@ -161,17 +141,10 @@ fn utc(time: Timestamp) -> String {
     let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
     let march_month = (5 * day_of_year + 2) / 153;
     let day = day_of_year - (153 * march_month + 2) / 5 + 1;
-    let month = if march_month < 10 {
-        march_month + 3
-    } else {
-        march_month - 9
-    };
+    let month = if march_month < 10 { march_month + 3 } else { march_month - 9 };
     let year = era * 400 + year_of_era + u64::from(month <= 2);
     let (hour, minute) = (second / 3600, second / 60 % 60);
-    format!(
-        "{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{:02}Z",
-        second % 60
-    )
+    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{:02}Z", second % 60)
 }
 
 #[cfg(test)]
@@ -196,17 +169,13 @@ mod tests {
     fn a_folder_has_one_holder_and_names_it() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("a/b");
-        let held = Folder::take(&path, "holdall serve", Timestamp::EPOCH)
-            .ok()
-            .unwrap();
+        let held = Folder::take(&path, "holdall serve", Timestamp::EPOCH).ok().unwrap();
         let refusal = Folder::take(&path, "second", Timestamp::EPOCH).unwrap_err();
         assert!(matches!(refusal, Refusal::OwnProcess(_)));
         let error = Error::from(refusal);
         assert_eq!(error.kind(), ErrorKind::Unavailable);
         assert!(
-            error
-                .message()
-                .contains(&format!("process {} (holdall serve)", std::process::id()))
+            error.message().contains(&format!("process {} (holdall serve)", std::process::id()))
         );
         assert!(error.message().contains("since 1970-01-01T00:00:00Z"));
         drop(held);

@@ -103,11 +103,7 @@ impl Encoder {
     pub(crate) fn with_capacity(payload_bytes: usize) -> Self {
         let mut bytes = Vec::with_capacity(padded(HEADER_BYTES + payload_bytes));
         bytes.resize(HEADER_BYTES, 0);
-        Self {
-            bytes,
-            sets: 0,
-            rows: Vec::new(),
-        }
+        Self { bytes, sets: 0, rows: Vec::new() }
     }
 
     /// Whether nothing was added.
@@ -117,10 +113,7 @@ impl Encoder {
 
     /// Adds an op-set; its checks leave no trace.
     pub(crate) fn set(&mut self, revision: u64, ops: &[Op]) {
-        let rows = ops
-            .iter()
-            .filter(|op| !matches!(op, Op::Check { .. }))
-            .count();
+        let rows = ops.iter().filter(|op| !matches!(op, Op::Check { .. })).count();
         self.sets += 1;
         self.bytes.extend_from_slice(&revision.to_le_bytes());
         self.bytes.extend_from_slice(&(rows as u32).to_le_bytes());
@@ -142,19 +135,13 @@ impl Encoder {
                 bytes.extend_from_slice(&revision.to_le_bytes());
                 bytes.extend_from_slice(value);
                 let stored = Some(start..start + stored_bytes);
-                self.rows.push(PlacedRow {
-                    key: key.clone(),
-                    stored,
-                });
+                self.rows.push(PlacedRow { key: key.clone(), stored });
             }
             Op::Delete { key, .. } => {
                 bytes.push(DELETE);
                 bytes.extend_from_slice(&(key.as_bytes().len() as u16).to_le_bytes());
                 bytes.extend_from_slice(key.as_bytes());
-                self.rows.push(PlacedRow {
-                    key: key.clone(),
-                    stored: None,
-                });
+                self.rows.push(PlacedRow { key: key.clone(), stored: None });
             }
             Op::Check { .. } => {}
         }
@@ -163,11 +150,7 @@ impl Encoder {
     /// Ends the record: its bytes, filled up to whole blocks, and its rows. Sizes and sets in the
     /// header are those of what was added.
     pub(crate) fn seal(self, journal: u64, generation: u64, sequence: u64) -> Sealed {
-        let Self {
-            mut bytes,
-            sets,
-            rows,
-        } = self;
+        let Self { mut bytes, sets, rows } = self;
         let used = bytes.len();
         let payload_bytes = (used - HEADER_BYTES) as u32;
         bytes[..4].copy_from_slice(&RECORD_MAGIC);
@@ -221,15 +204,10 @@ pub(crate) fn is_whole(record: &[u8]) -> bool {
 pub(crate) fn decode(record: &[u8]) -> Result<Record> {
     let header = peek(record).filter(|_| is_whole(record));
     let Some(header) = header else {
-        return Err(corrupt(
-            "a journal record's checksum does not match its bytes",
-        ));
+        return Err(corrupt("a journal record's checksum does not match its bytes"));
     };
     let malformed = || corrupt("a journal record has a right checksum over wrong contents");
-    let mut reader = Reader {
-        bytes: record,
-        at: HEADER_BYTES,
-    };
+    let mut reader = Reader { bytes: record, at: HEADER_BYTES };
     let mut rows = Vec::new();
     let mut highest = 0;
     for _ in 0..header.sets {
@@ -243,11 +221,7 @@ pub(crate) fn decode(record: &[u8]) -> Result<Record> {
     if reader.at != record.len() {
         return Err(malformed());
     }
-    Ok(Record {
-        header,
-        revision: highest,
-        rows,
-    })
+    Ok(Record { header, revision: highest, rows })
 }
 
 /// Walks a payload. Every step is `None` at its end.
@@ -258,10 +232,7 @@ struct Reader<'a> {
 
 impl Reader<'_> {
     fn take(&mut self, count: usize) -> Option<Range<usize>> {
-        let end = self
-            .at
-            .checked_add(count)
-            .filter(|end| *end <= self.bytes.len())?;
+        let end = self.at.checked_add(count).filter(|end| *end <= self.bytes.len())?;
         let taken = self.at..end;
         self.at = end;
         Some(taken)
@@ -286,15 +257,9 @@ impl Reader<'_> {
                 let key = self.key(key_bytes)?;
                 let stored = self.take(stored_bytes)?;
                 let (own, _) = split_stored(&self.bytes[stored.clone()])?;
-                (own == revision).then_some(PlacedRow {
-                    key,
-                    stored: Some(stored),
-                })
+                (own == revision).then_some(PlacedRow { key, stored: Some(stored) })
             }
-            DELETE => Some(PlacedRow {
-                key: self.key(key_bytes)?,
-                stored: None,
-            }),
+            DELETE => Some(PlacedRow { key: self.key(key_bytes)?, stored: None }),
             _ => None,
         }
     }
@@ -343,9 +308,7 @@ impl Marker {
             && bytes[..4] == MARKER_MAGIC
             && u32_at(bytes, 4) == crc32c::crc32c(&bytes[SUM_END..]);
         if !whole {
-            return Err(corrupt(
-                "the journal's marker row is damaged; restore it from a backup",
-            ));
+            return Err(corrupt("the journal's marker row is damaged; restore it from a backup"));
         }
         Ok(Self {
             journal: u64_at(bytes, 8),
@@ -370,10 +333,7 @@ pub(crate) fn decode_anything(bytes: &[u8]) {
     forged[4..8].copy_from_slice(&sum.to_le_bytes());
     if let Ok(record) = decode(&forged) {
         for stored in record.rows.into_iter().filter_map(|row| row.stored) {
-            assert!(
-                split_stored(&forged[stored]).is_some(),
-                "a row lies outside its record"
-            );
+            assert!(split_stored(&forged[stored]).is_some(), "a row lies outside its record");
         }
     }
 }
@@ -408,35 +368,13 @@ mod tests {
 
     fn put(name: &str, value: &str) -> Op {
         let value = Bytes::copy_from_slice(value.as_bytes());
-        Op::Put {
-            key: key(name),
-            value,
-            expect: Expect::Any,
-        }
+        Op::Put { key: key(name), value, expect: Expect::Any }
     }
 
     fn sample() -> Sealed {
         let sets = [
-            (
-                41,
-                vec![
-                    put("a", "first"),
-                    Op::Delete {
-                        key: key("gone"),
-                        expect: Expect::Any,
-                    },
-                ],
-            ),
-            (
-                42,
-                vec![
-                    put("ä/b", ""),
-                    Op::Check {
-                        key: key("seen"),
-                        expect: Expect::Absent,
-                    },
-                ],
-            ),
+            (41, vec![put("a", "first"), Op::Delete { key: key("gone"), expect: Expect::Any }]),
+            (42, vec![put("ä/b", ""), Op::Check { key: key("seen"), expect: Expect::Absent }]),
         ];
         let bytes = sets.iter().map(|(_, ops)| set_bytes(ops)).sum();
         let mut encoder = Encoder::with_capacity(bytes);
@@ -444,11 +382,7 @@ mod tests {
             encoder.set(*revision, ops);
         }
         let sealed = encoder.seal(7, 8, 9);
-        assert_eq!(
-            sealed.used,
-            HEADER_BYTES + bytes,
-            "set_bytes tells the size beforehand"
-        );
+        assert_eq!(sealed.used, HEADER_BYTES + bytes, "set_bytes tells the size beforehand");
         sealed
     }
 
@@ -458,23 +392,11 @@ mod tests {
         assert_eq!(sealed.bytes.len(), BLOCK);
         let record = decode(&sealed.bytes[..sealed.used]).unwrap();
         assert_eq!((record.header.journal, record.header.generation), (7, 8));
-        assert_eq!(
-            (record.header.sequence, record.header.sets, record.revision),
-            (9, 2, 42)
-        );
+        assert_eq!((record.header.sequence, record.header.sets, record.revision), (9, 2, 42));
         assert_eq!(record.rows, sealed.rows);
         let stored = record.rows[0].stored.clone().unwrap();
-        assert_eq!(
-            split_stored(&sealed.bytes[stored]),
-            Some((41, b"first".as_slice()))
-        );
-        assert_eq!(
-            record.rows[1],
-            PlacedRow {
-                key: key("gone"),
-                stored: None
-            }
-        );
+        assert_eq!(split_stored(&sealed.bytes[stored]), Some((41, b"first".as_slice())));
+        assert_eq!(record.rows[1], PlacedRow { key: key("gone"), stored: None });
         assert_eq!(record.rows.len(), 3, "a check leaves no trace");
     }
 
@@ -525,12 +447,7 @@ mod tests {
 
     #[test]
     fn a_marker_comes_back_and_damage_to_it_is_noticed() {
-        let marker = Marker {
-            journal: 1,
-            applied: 2,
-            sequence: 3,
-            revision: u64::MAX,
-        };
+        let marker = Marker { journal: 1, applied: 2, sequence: 3, revision: u64::MAX };
         let bytes = marker.encode();
         assert_eq!(Marker::decode(&bytes).unwrap(), marker);
         for at in 0..bytes.len() {

@@ -189,9 +189,7 @@ impl Shared {
 
     fn refuse(&self, refusal: Error) {
         let waiting = lock(&self.queue).refuse(refusal.clone());
-        waiting
-            .into_iter()
-            .for_each(|request| request.refuse(&refusal));
+        waiting.into_iter().for_each(|request| request.refuse(&refusal));
     }
 }
 
@@ -205,12 +203,7 @@ impl Journaled {
         loop {
             let seen = self.look(&ops).await?;
             let (answer, verdict) = oneshot::channel();
-            self.shared.join(Request::Write(Write {
-                operation,
-                ops,
-                seen,
-                answer,
-            }))?;
+            self.shared.join(Request::Write(Write { operation, ops, seen, answer }))?;
             match verdict.await {
                 Ok(Ok(Verdict::Done(revision))) => return Ok(revision),
                 Ok(Ok(Verdict::Stale(again))) => ops = again,
@@ -232,23 +225,13 @@ impl Journaled {
         let (generation, unknown) = {
             let overlay = self.shared.overlay();
             let unknown = |op: &Op| *op.expect() != Expect::Any && overlay.find(op.key()).is_none();
-            (
-                overlay.active().number(),
-                ops.iter().map(unknown).collect::<Vec<bool>>(),
-            )
+            (overlay.active().number(), ops.iter().map(unknown).collect::<Vec<bool>>())
         };
         let mut revisions = Vec::with_capacity(ops.len());
         for (op, unknown) in ops.iter().zip(unknown) {
-            revisions.push(if unknown {
-                Some(self.inner_revision(op.key()).await?)
-            } else {
-                None
-            });
+            revisions.push(if unknown { Some(self.inner_revision(op.key()).await?) } else { None });
         }
-        Ok(Seen {
-            generation,
-            revisions,
-        })
+        Ok(Seen { generation, revisions })
     }
 
     async fn inner_revision(&self, key: &Key) -> Result<Option<u64>> {
@@ -257,9 +240,7 @@ impl Journaled {
             return Ok(None);
         };
         let split = format::split_stored(&object.value);
-        split
-            .map(|(revision, _)| Some(revision))
-            .ok_or_else(|| read::no_revision(key))
+        split.map(|(revision, _)| Some(revision)).ok_or_else(|| read::no_revision(key))
     }
 
     /// Moves everything to the inner backend and waits for it, so that opening again replays
@@ -270,10 +251,7 @@ impl Journaled {
     /// `Closed` after a failed write to the journal, or after [`close`](Self::close).
     pub async fn flush(&self) -> Result<()> {
         let ended = |_| {
-            Error::closed(
-                Operation::Apply,
-                "the journal ended before its flush; open it again",
-            )
+            Error::closed(Operation::Apply, "the journal ended before its flush; open it again")
         };
         let (answer, begun) = oneshot::channel();
         self.shared.join(Request::Flush(answer))?;
@@ -336,20 +314,13 @@ impl Backend for Journaled {
 
     async fn put(&self, key: &Key, value: Bytes, expect: Expect) -> Result<Revision> {
         self.check_limits(Operation::Put, key, value.len())?;
-        let op = Op::Put {
-            key: key.clone(),
-            value,
-            expect,
-        };
+        let op = Op::Put { key: key.clone(), value, expect };
         self.commit(Operation::Put, vec![op]).await
     }
 
     async fn delete(&self, key: &Key, expect: Expect) -> Result<()> {
         self.check_limits(Operation::Delete, key, 0)?;
-        let op = Op::Delete {
-            key: key.clone(),
-            expect,
-        };
+        let op = Op::Delete { key: key.clone(), expect };
         self.commit(Operation::Delete, vec![op]).await.map(drop)
     }
 
@@ -369,9 +340,7 @@ impl Backend for Journaled {
         }
         let (rows, bytes) = {
             let overlay = self.shared.overlay();
-            let flushing = overlay
-                .flushing()
-                .map_or((0, 0), |old| (old.len(), old.bytes()));
+            let flushing = overlay.flushing().map_or((0, 0), |old| (old.len(), old.bytes()));
             let active = overlay.active();
             (active.len() + flushing.0, active.bytes() + flushing.1)
         };
@@ -380,9 +349,7 @@ impl Backend for Journaled {
             "journal: {rows} rows in {bytes} bytes not yet in the engine, {waiting} writes waiting"
         ));
         if let Some(failure) = &lock(&self.shared.flushes).failure {
-            health.notes.push(format!(
-                "journal: the engine does not take its rows: {failure}"
-            ));
+            health.notes.push(format!("journal: the engine does not take its rows: {failure}"));
         }
         Ok(health)
     }

@@ -84,16 +84,9 @@ impl Journaled {
             })
             .await??;
         if new {
-            inner
-                .put(&marker_key(), marker.encode(), Expect::Absent)
-                .await?;
+            inner.put(&marker_key(), marker.encode(), Expect::Absent).await?;
         }
-        let Loaded {
-            writer,
-            overlay,
-            flush,
-            spare,
-        } = loaded;
+        let Loaded { writer, overlay, flush, spare } = loaded;
         let shared = Arc::new(Shared {
             inner,
             env: env.clone(),
@@ -120,10 +113,7 @@ async fn take(path: &Path, settings: &JournalSettings, env: &Env) -> Result<Fold
     let watch = env.stopwatch();
     loop {
         let (path, holder, now) = (path.to_owned(), settings.holder.clone(), env.now());
-        match env
-            .blocking(move || Folder::take(&path, &holder, now))
-            .await?
-        {
+        match env.blocking(move || Folder::take(&path, &holder, now)).await? {
             Err(Refusal::OwnProcess(_)) if watch.elapsed() < OWN_WAIT_MAX => {
                 env.sleep(OWN_WAIT_STEP).await;
             }
@@ -151,9 +141,8 @@ fn profile(inner: &Profile) -> Result<Profile> {
         return Err(Error::unsupported(Operation::Open, message));
     }
     // One row and the marker must fit into a batch.
-    let room = inner
-        .batch_bytes_max
-        .saturating_sub((MARKER_ROW_BYTES + inner.key_bytes_max) as u64);
+    let room =
+        inner.batch_bytes_max.saturating_sub((MARKER_ROW_BYTES + inner.key_bytes_max) as u64);
     let value_bytes_max = inner.value_bytes_max.min(room).min(BATCH_BYTES_MAX);
     Ok(Profile {
         engine: match inner.engine {
@@ -242,10 +231,7 @@ fn consecutive(folder: &Folder, numbers: &[u64], applied: u64) -> Result<()> {
 /// Reads all files. The last one goes on as the active generation; those before it, in practice at
 /// most one, are the generation being flushed.
 fn replay(folder: &Folder, disk: &dyn Disk, marker: Marker, numbers: &[u64]) -> Result<Loaded> {
-    let active = numbers
-        .last()
-        .copied()
-        .expect("the files were found to be consecutive");
+    let active = numbers.last().copied().expect("the files were found to be consecutive");
     let mut at = marker;
     let mut flushing = Generation::new(active - 1);
     let mut rows = Generation::new(active);
@@ -255,11 +241,7 @@ fn replay(folder: &Folder, disk: &dyn Disk, marker: Marker, numbers: &[u64]) -> 
         before = at;
         let (file, records) =
             JournalFile::replay(folder, disk, marker.journal, *number, at.sequence + 1)?;
-        let generation = if *number == active {
-            &mut rows
-        } else {
-            &mut flushing
-        };
+        let generation = if *number == active { &mut rows } else { &mut flushing };
         for (bytes, record) in records {
             at.sequence = record.header.sequence;
             at.revision = at.revision.max(record.revision);
@@ -268,26 +250,14 @@ fn replay(folder: &Folder, disk: &dyn Disk, marker: Marker, numbers: &[u64]) -> 
         files.push(file);
     }
     let file = files.pop().expect("there is one file at least");
-    let writer = Writer {
-        file,
-        journal: marker.journal,
-        sequence: at.sequence,
-        revision: at.revision,
-    };
+    let writer =
+        Writer { file, journal: marker.journal, sequence: at.sequence, revision: at.revision };
     let flushing = (!files.is_empty()).then(|| Arc::new(flushing));
     let flush = flushing.clone().map(|generation| Flush {
         generation,
-        marker: Marker {
-            applied: active - 1,
-            ..before
-        },
+        marker: Marker { applied: active - 1, ..before },
         files,
     });
     let overlay = Overlay::new(rows, flushing, marker.applied);
-    Ok(Loaded {
-        writer,
-        overlay,
-        flush,
-        spare: Spare::default(),
-    })
+    Ok(Loaded { writer, overlay, flush, spare: Spare::default() })
 }

@@ -31,10 +31,7 @@ pub(crate) struct Generation {
 impl Generation {
     /// An empty one.
     pub(crate) fn new(number: u64) -> Self {
-        Self {
-            number,
-            ..Self::default()
-        }
+        Self { number, ..Self::default() }
     }
 
     /// The number of its journal file.
@@ -92,11 +89,7 @@ pub(crate) struct Overlay {
 impl Overlay {
     /// `applied` is the highest generation that the inner backend has.
     pub(crate) fn new(active: Generation, flushing: Option<Arc<Generation>>, applied: u64) -> Self {
-        Self {
-            active,
-            flushing,
-            applied,
-        }
+        Self { active, flushing, applied }
     }
 
     /// What the overlay knows of a key, if anything.
@@ -111,11 +104,7 @@ impl Overlay {
     /// The revision of a key, if the overlay knows the key.
     pub(crate) fn revision(&self, key: &Key) -> Option<Option<u64>> {
         let stored = self.find(key)?.as_ref();
-        Some(
-            stored
-                .and_then(|stored| format::split_stored(stored))
-                .map(|(revision, _)| revision),
-        )
+        Some(stored.and_then(|stored| format::split_stored(stored)).map(|(revision, _)| revision))
     }
 
     /// The generation that takes writes.
@@ -159,11 +148,8 @@ impl Overlay {
     pub(crate) fn window(&self, list: &List, limit: usize) -> Window {
         let mut window = Window::default();
         let mut new = self.active.from(list.lower_bound()).peekable();
-        let mut old = self
-            .flushing
-            .iter()
-            .flat_map(|rows| rows.from(list.lower_bound()))
-            .peekable();
+        let mut old =
+            self.flushing.iter().flat_map(|rows| rows.from(list.lower_bound())).peekable();
         loop {
             let take_new = match (new.peek(), old.peek()) {
                 (None, None) => return window,

@@ -25,33 +25,24 @@ impl Journaled {
         range.clip(0)?;
         let known = self.shared.overlay().find(key).cloned();
         if let Some(stored) = known {
-            return stored
-                .map(|stored| from_overlay(key, &stored, range))
-                .transpose();
+            return stored.map(|stored| from_overlay(key, &stored, range)).transpose();
         }
         if key.as_str() == MARKER_KEY {
             return Ok(None);
         }
         // The revision lies in front of the value, so everything up to the range's end is read.
         let front = REVISION_BYTES as u64;
-        let whole = ByteRange {
-            start: 0,
-            end: range.end.map(|end| end.saturating_add(front)),
-        };
+        let whole = ByteRange { start: 0, end: range.end.map(|end| end.saturating_add(front)) };
         let object = self.shared.inner.get(key, whole).await?;
-        object
-            .map(|object| from_inner(key, object, range))
-            .transpose()
+        object.map(|object| from_inner(key, object, range)).transpose()
     }
 
     pub(super) async fn read_many(&self, keys: &[Key]) -> Result<Vec<Option<Object>>> {
         loop {
             let (generation, known) = {
                 let overlay = self.shared.overlay();
-                let known: Vec<Option<Stored>> = keys
-                    .iter()
-                    .map(|key| self.known(overlay.find(key), key))
-                    .collect();
+                let known: Vec<Option<Stored>> =
+                    keys.iter().map(|key| self.known(overlay.find(key), key)).collect();
                 (overlay.active().number(), known)
             };
             let ask = keys.iter().zip(&known).filter(|(_, known)| known.is_none());
@@ -65,14 +56,12 @@ impl Journaled {
             }
             let mut found = found.into_iter();
             let object = |(key, known): (&Key, Option<Stored>)| match known {
-                Some(stored) => stored
-                    .map(|stored| from_overlay(key, &stored, ByteRange::ALL))
-                    .transpose(),
+                Some(stored) => {
+                    stored.map(|stored| from_overlay(key, &stored, ByteRange::ALL)).transpose()
+                }
                 None => {
                     let object = found.next().flatten();
-                    object
-                        .map(|object| from_inner(key, object, ByteRange::ALL))
-                        .transpose()
+                    object.map(|object| from_inner(key, object, ByteRange::ALL)).transpose()
                 }
             };
             return keys.iter().zip(known).map(object).collect();
@@ -81,9 +70,7 @@ impl Journaled {
 
     /// The marker's key is known to have no value.
     fn known(&self, found: Option<&Stored>, key: &Key) -> Option<Stored> {
-        found
-            .cloned()
-            .or_else(|| (key.as_str() == MARKER_KEY).then_some(None))
+        found.cloned().or_else(|| (key.as_str() == MARKER_KEY).then_some(None))
     }
 
     pub(super) async fn read_page(&self, list: &List) -> Result<Page> {
@@ -95,10 +82,7 @@ impl Journaled {
                 let overlay = self.shared.overlay();
                 (overlay.active().number(), overlay.window(&list, limit))
             };
-            let inner = List {
-                limit,
-                ..list.clone()
-            };
+            let inner = List { limit, ..list.clone() };
             let page = self.shared.inner.list(&inner).await?;
             if self.shared.overlay().active().number() != generation {
                 continue;
@@ -125,11 +109,7 @@ fn merge(list: &List, window: Window, inner: Page) -> Result<(Page, Option<Strin
     let end = known.into_iter().flatten().min();
     let within = |key: &Key| end.as_deref().is_none_or(|end| key.as_str() <= end);
     let mut rows = Vec::with_capacity(inner.rows.len().min(list.limit));
-    let mut overlay = window
-        .rows
-        .into_iter()
-        .filter(|(key, _)| within(key))
-        .peekable();
+    let mut overlay = window.rows.into_iter().filter(|(key, _)| within(key)).peekable();
     let inner = inner.rows.into_iter().filter(|row| within(&row.key));
     for row in inner.filter(|row| row.key.as_str() != MARKER_KEY) {
         while let Some((key, stored)) = overlay.next_if(|(key, _)| *key < row.key) {
@@ -154,21 +134,14 @@ fn overlay_row(list: &List, key: Key, stored: Stored) -> Result<Option<Row>> {
         return Ok(None);
     };
     let size = (stored.len() - REVISION_BYTES) as u64;
-    let object = list
-        .values
-        .then(|| from_overlay(&key, &stored, ByteRange::ALL))
-        .transpose()?;
+    let object = list.values.then(|| from_overlay(&key, &stored, ByteRange::ALL)).transpose()?;
     Ok(Some(Row { key, size, object }))
 }
 
 fn inner_row(row: Row) -> Result<Row> {
     let Row { key, size, object } = row;
-    let size = size
-        .checked_sub(REVISION_BYTES as u64)
-        .ok_or_else(|| no_revision(&key))?;
-    let object = object
-        .map(|object| from_inner(&key, object, ByteRange::ALL))
-        .transpose()?;
+    let size = size.checked_sub(REVISION_BYTES as u64).ok_or_else(|| no_revision(&key))?;
+    let object = object.map(|object| from_inner(&key, object, ByteRange::ALL)).transpose()?;
     Ok(Row { key, size, object })
 }
 
@@ -182,32 +155,21 @@ fn from_overlay(key: &Key, stored: &Bytes, range: ByteRange) -> Result<Object> {
     } else {
         stored.slice(REVISION_BYTES + start..REVISION_BYTES + end)
     };
-    Ok(Object {
-        value,
-        revision: Revision::number(revision),
-        size,
-    })
+    Ok(Object { value, revision: Revision::number(revision), size })
 }
 
 /// Takes the revision off a value that was read from its beginning up to the range's end.
 fn from_inner(key: &Key, object: Object, range: ByteRange) -> Result<Object> {
     let (revision, _) = format::split_stored(&object.value).ok_or_else(|| no_revision(key))?;
     let front = REVISION_BYTES as u64;
-    let size = object
-        .size
-        .checked_sub(front)
-        .ok_or_else(|| no_revision(key))?;
+    let size = object.size.checked_sub(front).ok_or_else(|| no_revision(key))?;
     let range = range.clip(size)?;
     let range = (range.start + front) as usize..(range.end + front) as usize;
     if range.end > object.value.len() {
         let message = "the engine returned less of a value than it said; verify the store";
         return Err(Error::corrupt(Operation::Get, message).with_key(key));
     }
-    Ok(Object {
-        value: object.value.slice(range),
-        revision: Revision::number(revision),
-        size,
-    })
+    Ok(Object { value: object.value.slice(range), revision: Revision::number(revision), size })
 }
 
 /// A row of the inner backend that this layer did not write.

@@ -56,8 +56,6 @@ impl JournalSettings {
     /// more: enough to make the cost of the sync vanish, small enough to keep latency and the
     /// buffer small.
     pub(crate) fn group_bytes(&self) -> usize {
-        usize::try_from(self.journal_bytes / 4)
-            .unwrap_or(usize::MAX)
-            .min(4 << 20)
+        usize::try_from(self.journal_bytes / 4).unwrap_or(usize::MAX).min(4 << 20)
     }
 }

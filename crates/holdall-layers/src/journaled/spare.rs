@@ -95,10 +95,6 @@ trait Shrink {
 
 impl Shrink for File {
     fn set_len_at_most(&self, bytes: u64) -> io::Result<()> {
-        if self.metadata()?.len() > bytes {
-            self.set_len(bytes)
-        } else {
-            Ok(())
-        }
+        if self.metadata()?.len() > bytes { self.set_len(bytes) } else { Ok(()) }
     }
 }

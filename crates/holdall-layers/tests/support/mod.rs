@@ -23,11 +23,7 @@ pub(crate) fn tiny() -> JournalSettings {
 
 /// Files in which a test's rows stay until they are flushed on purpose.
 pub(crate) fn roomy() -> JournalSettings {
-    JournalSettings {
-        journal_bytes: 1 << 20,
-        overlay_bytes: 1 << 20,
-        ..tiny()
-    }
+    JournalSettings { journal_bytes: 1 << 20, overlay_bytes: 1 << 20, ..tiny() }
 }
 
 pub(crate) fn key(name: impl AsRef<str>) -> Key {

@@ -158,7 +158,8 @@ macro_rules! __clause_tests {
 /// Makes one test for each clause of the contract.
 ///
 /// The argument is an expression that makes a [`Fixture`](crate::conformance::Fixture); it is
-/// evaluated inside an `async fn`, once for each test. The using crate needs `tokio` (with `rt-multi-thread` and
+/// evaluated inside an `async fn`, once for each test. The using crate needs `tokio` (with
+/// `rt-multi-thread` and
 /// `macros`) and `holdall-runtime` among its dev-dependencies. Several in one file go into one
 /// module each.
 #[macro_export]

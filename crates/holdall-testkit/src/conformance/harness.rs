@@ -97,9 +97,7 @@ pub struct Harness {
 
 impl fmt::Debug for Harness {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Harness")
-            .field("prefix", &self.prefix)
-            .finish_non_exhaustive()
+        f.debug_struct("Harness").field("prefix", &self.prefix).finish_non_exhaustive()
     }
 }
 
@@ -122,18 +120,13 @@ impl Harness {
     /// What opening returns.
     pub async fn open(fixture: impl Fixture, env: Env) -> Result<Self> {
         let backend = fixture.open().await?;
-        Ok(Self {
-            fixture: Some(Arc::new(fixture)),
-            ..Self::new(backend, "", env)
-        })
+        Ok(Self { fixture: Some(Arc::new(fixture)), ..Self::new(backend, "", env) })
     }
 
     /// The backend under test.
     pub fn backend(&self) -> Arc<dyn Backend> {
         let backend = self.backend.lock().unwrap_or_else(PoisonError::into_inner);
-        backend
-            .clone()
-            .expect("a harness is without a backend only while it reopens")
+        backend.clone().expect("a harness is without a backend only while it reopens")
     }
 
     /// The profile it had when it was opened.
@@ -157,11 +150,7 @@ impl Harness {
         let Some(fixture) = &self.fixture else {
             return Ok(false);
         };
-        let old = self
-            .backend
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .take();
+        let old = self.backend.lock().unwrap_or_else(PoisonError::into_inner).take();
         drop(old);
         let new = fixture.open().await?;
         *self.backend.lock().unwrap_or_else(PoisonError::into_inner) = Some(new);
@@ -171,10 +160,7 @@ impl Harness {
     /// The key of this name under the harness's prefix.
     pub(super) fn key(&self, name: impl AsRef<str>) -> Check<Key> {
         let key = Key::parse(format!("{}{}", self.prefix, name.as_ref()))?;
-        self.made
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .insert(key.clone());
+        self.made.lock().unwrap_or_else(PoisonError::into_inner).insert(key.clone());
         Ok(key)
     }
 
@@ -225,18 +211,12 @@ impl Harness {
 
     /// The names under the harness's prefix and `prefix`, by listing, without the harness's prefix.
     pub(super) async fn names(&self, prefix: &str) -> Check<Vec<String>> {
-        let rows = self
-            .backend()
-            .list_all(&format!("{}{prefix}", self.prefix), false)
-            .await?;
+        let rows = self.backend().list_all(&format!("{}{prefix}", self.prefix), false).await?;
         let mut names = Vec::new();
         for row in rows {
             let name = row.key.as_str().strip_prefix(&self.prefix);
             let name = name.ok_or_else(|| {
-                Failure::new(format!(
-                    "the listing returned {:?}, outside its prefix",
-                    row.key
-                ))
+                Failure::new(format!("the listing returned {:?}, outside its prefix", row.key))
             })?;
             names.push(name.to_owned());
         }
@@ -263,11 +243,7 @@ impl Harness {
     /// The first error; the rest was still tried.
     pub async fn clean(&self) -> Result<()> {
         let backend = self.backend();
-        let mut keys = self
-            .made
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone();
+        let mut keys = self.made.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let mut first = Ok(());
         match backend.list_all(&self.prefix, false).await {
             Ok(rows) if !self.prefix.is_empty() => {
@@ -292,12 +268,8 @@ impl Harness {
 pub(super) fn must_fail<T>(result: Result<T>, kind: ErrorKind, call: &str) -> Check<Error> {
     match result {
         Err(error) if error.kind() == kind => Ok(error),
-        Err(error) => Err(Failure::new(format!(
-            "{call} must be {kind}, but was {error:?}"
-        ))),
-        Ok(_) => Err(Failure::new(format!(
-            "{call} must be {kind}, but succeeded"
-        ))),
+        Err(error) => Err(Failure::new(format!("{call} must be {kind}, but was {error:?}"))),
+        Ok(_) => Err(Failure::new(format!("{call} must be {kind}, but succeeded"))),
     }
 }
 
@@ -327,19 +299,12 @@ pub(super) async fn together<T: Send + 'static>(
 pub(super) fn shown(bytes: &[u8]) -> String {
     match bytes.len() {
         0..=48 => format!("{:?}", Bytes::copy_from_slice(bytes)),
-        len => format!(
-            "{len} bytes beginning {:?}",
-            Bytes::copy_from_slice(&bytes[..24])
-        ),
+        len => format!("{len} bytes beginning {:?}", Bytes::copy_from_slice(&bytes[..24])),
     }
 }
 
 /// Bytes of this length in which every position differs from its neighbours.
 pub(super) fn pattern(len: usize, seed: u64) -> Bytes {
-    let mix = |at: usize| {
-        (at as u64 ^ seed)
-            .wrapping_mul(0x9e37_79b9_7f4a_7c15)
-            .to_be_bytes()[0]
-    };
+    let mix = |at: usize| (at as u64 ^ seed).wrapping_mul(0x9e37_79b9_7f4a_7c15).to_be_bytes()[0];
     (0..len).map(mix).collect()
 }

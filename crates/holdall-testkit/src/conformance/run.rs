@@ -55,9 +55,7 @@ impl Report {
 
     /// The broken clauses.
     pub fn failures(&self) -> impl Iterator<Item = &Finding> {
-        self.findings
-            .iter()
-            .filter(|finding| matches!(finding.outcome, Outcome::Failed(_)))
+        self.findings.iter().filter(|finding| matches!(finding.outcome, Outcome::Failed(_)))
     }
 }
 
@@ -70,11 +68,7 @@ impl fmt::Display for Finding {
             Outcome::Untested(reason) => ("untested", reason.as_str()),
         };
         write!(f, "{:<4} {:<48} {word}", self.clause.id, self.clause.name)?;
-        if reason.is_empty() {
-            Ok(())
-        } else {
-            write!(f, ": {reason}")
-        }
+        if reason.is_empty() { Ok(()) } else { write!(f, ": {reason}") }
     }
 }
 
@@ -102,14 +96,8 @@ pub async fn run(backend: Arc<dyn Backend>, prefix: &str, env: &Env) -> Report {
 
 /// As [`run`], with the clauses of these numbers alone, in this order.
 pub async fn run_some(backend: Arc<dyn Backend>, prefix: &str, env: &Env, ids: &[&str]) -> Report {
-    let mut report = Report {
-        findings: Vec::new(),
-        left_behind: None,
-    };
-    for clause in ids
-        .iter()
-        .filter_map(|id| CLAUSES.iter().find(|clause| clause.id == *id))
-    {
+    let mut report = Report { findings: Vec::new(), left_behind: None };
+    for clause in ids.iter().filter_map(|id| CLAUSES.iter().find(|clause| clause.id == *id)) {
         let own = format!("{prefix}{}/", clause.id);
         let harness = Harness::new(Arc::clone(&backend), own, env.clone());
         report.findings.push(find(clause, &harness).await);
@@ -134,10 +122,7 @@ pub fn random_prefix(env: &Env) -> String {
 /// # Errors
 /// What opening a fixture returns.
 pub async fn run_fixture<F: Fixture>(fixture: impl Fn() -> F, env: &Env) -> Result<Report> {
-    let mut report = Report {
-        findings: Vec::new(),
-        left_behind: None,
-    };
+    let mut report = Report { findings: Vec::new(), left_behind: None };
     for clause in CLAUSES {
         let harness = Harness::open(fixture(), env.clone()).await?;
         report.findings.push(find(clause, &harness).await);
@@ -153,11 +138,7 @@ async fn find(clause: &Clause, harness: &Harness) -> Finding {
         Ok(Verdict::Untested(reason)) => Outcome::Untested(reason),
         Err(failure) => Outcome::Failed(failure.to_string()),
     };
-    Finding {
-        clause: *clause,
-        outcome,
-        took: stopwatch.elapsed(),
-    }
+    Finding { clause: *clause, outcome, took: stopwatch.elapsed() }
 }
 
 /// The check's answer, also where the backend panics or hangs.
@@ -168,9 +149,7 @@ async fn bounded(clause: &Clause, harness: &Harness) -> Check {
         Either::Left((Err(_), _)) => Err(Failure::new("the backend panicked")),
         Either::Right(_) => {
             let seconds = CLAUSE_TIME_MAX.as_secs();
-            Err(Failure::new(format!(
-                "there was no answer within {seconds} s"
-            )))
+            Err(Failure::new(format!("there was no answer within {seconds} s")))
         }
     }
 }
@@ -181,18 +160,13 @@ async fn bounded(clause: &Clause, harness: &Harness) -> Check {
 /// Panics if the clause is broken, with its number, its function and how.
 #[allow(clippy::panic, reason = "this is the assertion of a test")]
 pub async fn hold(id: &str, fixture: impl Fixture, env: Env) {
-    let clause = CLAUSES
-        .iter()
-        .find(|clause| clause.id == id)
-        .expect("the macro knows its clauses");
+    let clause =
+        CLAUSES.iter().find(|clause| clause.id == id).expect("the macro knows its clauses");
     let harness = match Harness::open(fixture, env).await {
         Ok(harness) => harness,
         Err(error) => panic!("the fixture could not open its backend: {error:?}"),
     };
     if let Err(failure) = bounded(clause, &harness).await {
-        panic!(
-            "clause {} ({}) is broken: {failure}",
-            clause.id, clause.name
-        );
+        panic!("clause {} ({}) is broken: {failure}", clause.id, clause.name);
     }
 }

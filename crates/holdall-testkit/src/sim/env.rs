@@ -71,18 +71,12 @@ impl SimEnv {
             timers_made: 0,
             jumps_per_mille,
         };
-        Self {
-            world: Arc::new(Mutex::new(world)),
-            ready: Arc::default(),
-        }
+        Self { world: Arc::new(Mutex::new(world)), ready: Arc::default() }
     }
 
     /// A waker that makes the task of this number ready.
     pub(super) fn waker(&self, task: u64) -> Waker {
-        Waker::from(Arc::new(TaskWaker {
-            task,
-            ready: Arc::clone(&self.ready),
-        }))
+        Waker::from(Arc::new(TaskWaker { task, ready: Arc::clone(&self.ready) }))
     }
 
     pub(super) fn make_ready(&self, task: u64) {
@@ -105,10 +99,7 @@ impl SimEnv {
         if chosen >= tasks {
             return Step::Job(world.jobs.swap_remove(chosen - tasks));
         }
-        let task = *ready
-            .iter()
-            .nth(chosen)
-            .expect("the choice is below the number of tasks");
+        let task = *ready.iter().nth(chosen).expect("the choice is below the number of tasks");
         ready.remove(&task);
         Step::Task(task)
     }
@@ -188,11 +179,7 @@ impl Environment for SimEnv {
         let world = lock(&self.world);
         let wall = WALL_START.plus(world.elapsed);
         let skew = Duration::from_micros(world.skew.unsigned_abs());
-        if world.skew < 0 {
-            wall.minus(skew)
-        } else {
-            wall.plus(skew)
-        }
+        if world.skew < 0 { wall.minus(skew) } else { wall.plus(skew) }
     }
 
     fn elapsed(&self) -> Duration {
@@ -201,11 +188,7 @@ impl Environment for SimEnv {
 
     fn sleep(&self, duration: Duration) -> BoxFuture<'static, ()> {
         let deadline = self.elapsed().saturating_add(duration);
-        Box::pin(Sleep {
-            world: Arc::clone(&self.world),
-            deadline,
-            timer: None,
-        })
+        Box::pin(Sleep { world: Arc::clone(&self.world), deadline, timer: None })
     }
 
     fn random(&self, bytes: &mut [u8]) {
@@ -241,9 +224,7 @@ impl Future for Sleep {
             world.timers_made += 1;
             world.timers_made
         });
-        world
-            .timers
-            .insert((self.deadline, timer), context.waker().clone());
+        world.timers.insert((self.deadline, timer), context.waker().clone());
         Poll::Pending
     }
 }

@@ -2,7 +2,8 @@
 //!
 //! A [`Simulation`] runs one future, and everything it spawns, on one thread. Which ready task runs
 //! next, when background jobs run, how long each step takes and when the wall clock jumps is drawn
-//! from the seed; sleeping costs no real time. What runs inside must get time, chance and tasks from
+//! from the seed; sleeping costs no real time. What runs inside must get time, chance and tasks
+//! from
 //! the given [`Env`] alone and must not wait for other threads, so its backends are memory,
 //! [`Strict`](crate::Strict), and wrappers of those.
 //!

@@ -61,11 +61,7 @@ pub struct Simulation {
 impl Simulation {
     /// A simulation of this seed, with jumps of the wall clock now and then.
     pub fn new(seed: u64) -> Self {
-        Self {
-            seed,
-            jumps_per_mille: 10,
-            steps_max: 20_000_000,
-        }
+        Self { seed, jumps_per_mille: 10, steps_max: 20_000_000 }
     }
 
     /// In how many of a thousand waits the wall clock jumps, by up to two hours either way.
@@ -127,18 +123,8 @@ struct Executor<'a> {
 
 impl<'a> Executor<'a> {
     fn new(simulation: &'a Simulation, env: SimEnv) -> Self {
-        let trace = Trace {
-            steps: 0,
-            elapsed: Duration::ZERO,
-            digest: 0xcbf2_9ce4_8422_2325,
-        };
-        Self {
-            simulation,
-            env,
-            tasks: BTreeMap::new(),
-            tasks_made: MAIN,
-            trace,
-        }
+        let trace = Trace { steps: 0, elapsed: Duration::ZERO, digest: 0xcbf2_9ce4_8422_2325 };
+        Self { simulation, env, tasks: BTreeMap::new(), tasks_made: MAIN, trace }
     }
 
     fn drive<T>(&mut self, mut main: Pin<&mut impl Future<Output = T>>) -> Result<T, Stuck> {
@@ -185,11 +171,7 @@ impl<'a> Executor<'a> {
         };
         self.note(task);
         let waker = self.env.waker(task);
-        if future
-            .as_mut()
-            .poll(&mut Context::from_waker(&waker))
-            .is_pending()
-        {
+        if future.as_mut().poll(&mut Context::from_waker(&waker)).is_pending() {
             self.tasks.insert(task, future);
         }
     }
@@ -207,11 +189,7 @@ impl<'a> Executor<'a> {
     }
 
     fn stuck(&self, reason: &str) -> Stuck {
-        Stuck {
-            seed: self.simulation.seed,
-            reason: reason.to_owned(),
-            trace: self.trace,
-        }
+        Stuck { seed: self.simulation.seed, reason: reason.to_owned(), trace: self.trace }
     }
 }
 
@@ -221,16 +199,10 @@ struct Notice {
 }
 
 impl Drop for Notice {
-    #[allow(
-        clippy::print_stderr,
-        reason = "a failed test must show how to replay it"
-    )]
+    #[allow(clippy::print_stderr, reason = "a failed test must show how to replay it")]
     fn drop(&mut self) {
         if std::thread::panicking() {
-            eprintln!(
-                "the simulation failed; replay it with {SEED_VARIABLE}={}",
-                self.seed
-            );
+            eprintln!("the simulation failed; replay it with {SEED_VARIABLE}={}", self.seed);
         }
     }
 }

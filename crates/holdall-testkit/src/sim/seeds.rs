@@ -1,8 +1,5 @@
 //! Which seeds a test runs: a few by default, one to replay, many by hand or for a time.
-#![allow(
-    clippy::disallowed_methods,
-    reason = "a test's budget is real time, given from outside"
-)]
+#![allow(clippy::disallowed_methods, reason = "a test's budget is real time, given from outside")]
 
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -23,10 +20,7 @@ enum Budget {
 impl Budget {
     fn parse(text: &str) -> Option<Self> {
         if let Some(seconds) = text.strip_suffix('s') {
-            return seconds
-                .parse()
-                .ok()
-                .map(|count| Self::Time(Duration::from_secs(count)));
+            return seconds.parse().ok().map(|count| Self::Time(Duration::from_secs(count)));
         }
         if let Some(minutes) = text.strip_suffix('m') {
             let minutes: u64 = minutes.parse().ok()?;
@@ -58,9 +52,7 @@ pub fn seeds(default_count: u64, mut run: impl FnMut(u64)) {
     match variable(SEEDS_VARIABLE, Budget::parse).unwrap_or(Budget::Count(default_count)) {
         Budget::Count(count) => (0..count).for_each(run),
         Budget::Time(time) => {
-            let now = SystemTime::now()
-                .duration_since(UNIX_EPOCH)
-                .unwrap_or_default();
+            let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
             let (started, first) = (Instant::now(), now.as_nanos() as u64);
             let mut seed = first;
             while seed == first || started.elapsed() < time {
@@ -78,14 +70,8 @@ mod tests {
     #[test]
     fn budgets_are_counts_or_times() {
         assert_eq!(Budget::parse("20"), Some(Budget::Count(20)));
-        assert_eq!(
-            Budget::parse("30s"),
-            Some(Budget::Time(Duration::from_secs(30)))
-        );
-        assert_eq!(
-            Budget::parse("2m"),
-            Some(Budget::Time(Duration::from_secs(120)))
-        );
+        assert_eq!(Budget::parse("30s"), Some(Budget::Time(Duration::from_secs(30))));
+        assert_eq!(Budget::parse("2m"), Some(Budget::Time(Duration::from_secs(120))));
         assert_eq!(Budget::parse("soon"), None);
         assert_eq!(Budget::parse("s"), None);
     }

@@ -31,10 +31,7 @@ fn house() -> Vec<Package> {
 }
 
 fn messages(document: &str, packages: &[Package]) -> Vec<String> {
-    compare(document, packages)
-        .iter()
-        .map(ToString::to_string)
-        .collect()
+    compare(document, packages).iter().map(ToString::to_string).collect()
 }
 
 #[test]
@@ -50,22 +47,10 @@ fn imports_that_the_table_lacks_are_found() {
     packages[3] = package("backends/file", &["core", "volume"], &[]);
     let found = messages(TABLES, &packages);
     assert_eq!(found.len(), 4, "{found:#?}");
-    assert!(
-        found[0].contains("`core` may not import, even in tests, `volume`"),
-        "{found:#?}"
-    );
-    assert!(
-        found[1].contains("`core` may not import `tokio`"),
-        "{found:#?}"
-    );
-    assert!(
-        found[2].contains("`volume` may not import `testkit`"),
-        "{found:#?}"
-    );
-    assert!(
-        found[3].starts_with("backends/file:1: `file` may not import `volume`"),
-        "{found:#?}"
-    );
+    assert!(found[0].contains("`core` may not import, even in tests, `volume`"), "{found:#?}");
+    assert!(found[1].contains("`core` may not import `tokio`"), "{found:#?}");
+    assert!(found[2].contains("`volume` may not import `testkit`"), "{found:#?}");
+    assert!(found[3].starts_with("backends/file:1: `file` may not import `volume`"), "{found:#?}");
 }
 
 #[test]
@@ -74,10 +59,7 @@ fn rows_without_crates_and_crates_without_rows_are_found() {
     packages[1] = package("crates/volumes", &[], &[]);
     let found = messages(TABLES, &packages);
     assert_eq!(found.len(), 2, "{found:#?}");
-    assert!(
-        found[0].contains("ARCHITECTURE.md:5: `volume` is no crate"),
-        "{found:#?}"
-    );
+    assert!(found[0].contains("ARCHITECTURE.md:5: `volume` is no crate"), "{found:#?}");
     assert!(found[1].contains("`volumes` has no row"), "{found:#?}");
 }
 
@@ -103,10 +85,7 @@ fn doors_opened_in_pure_crates_are_found() {
 #[test]
 fn cargo_knows_this_workspace() {
     let packages = packages().unwrap();
-    let xtask = packages
-        .iter()
-        .find(|package| package.name == "xtask")
-        .unwrap();
+    let xtask = packages.iter().find(|package| package.name == "xtask").unwrap();
     assert_eq!(xtask.manifest, "xtask/Cargo.toml");
     assert!(xtask.normal.contains("serde_json"), "{xtask:?}");
 }

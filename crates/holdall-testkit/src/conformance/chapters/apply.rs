@@ -18,16 +18,11 @@ async fn lacking(harness: &Harness, expect: &Expect) -> Check<Option<Verdict>> {
 
 /// For a backend without batches: every batch is refused and writes nothing.
 async fn without_batches(harness: &Harness) -> Check {
-    let (there, missing) = (
-        harness.key("refused-there")?,
-        harness.key("refused-missing")?,
-    );
+    let (there, missing) = (harness.key("refused-there")?, harness.key("refused-missing")?);
     harness.put(&there, "old").await?;
     let mut batches = vec![Batch::new(), Batch::new(), Batch::new(), Batch::new()];
     batches[1].put(missing.clone(), "new", Expect::Any);
-    batches[2]
-        .put(missing.clone(), "new", Expect::Any)
-        .delete(there.clone(), Expect::Any);
+    batches[2].put(missing.clone(), "new", Expect::Any).delete(there.clone(), Expect::Any);
     batches[3].check(there.clone(), Expect::Any);
     for batch in batches {
         let result = harness.backend().apply(batch.clone()).await;
@@ -56,20 +51,12 @@ pub(super) async fn all_happen(harness: &Harness) -> Check {
         .delete(key("gone")?, Expect::Any)
         .check(key("kept")?, Expect::Any);
     harness.backend().apply(batch).await?;
-    for (name, value) in [
-        ("new", "1"),
-        ("changed", "2"),
-        ("empty", ""),
-        ("kept", "old"),
-    ] {
+    for (name, value) in [("new", "1"), ("changed", "2"), ("empty", ""), ("kept", "old")] {
         harness.must_hold(&key(name)?, value).await?;
     }
     harness.must_miss(&key("gone")?).await?;
     let names = harness.names("").await?;
-    ensure!(
-        names == ["changed", "empty", "kept", "new"],
-        "the listing has {names:?}"
-    );
+    ensure!(names == ["changed", "empty", "kept", "new"], "the listing has {names:?}");
     Ok(Verdict::Kept)
 }
 
@@ -140,18 +127,10 @@ pub(super) async fn key_twice_is_invalid(harness: &Harness) -> Check {
     }
     let (key, other) = (harness.key("twice")?, harness.key("other")?);
     let mut batches = vec![Batch::new(), Batch::new(), Batch::new(), Batch::new()];
-    batches[0]
-        .put(key.clone(), "1", Expect::Any)
-        .put(key.clone(), "2", Expect::Any);
-    batches[1]
-        .put(key.clone(), "1", Expect::Any)
-        .delete(key.clone(), Expect::Any);
-    batches[2]
-        .check(key.clone(), Expect::Any)
-        .put(key.clone(), "1", Expect::Any);
-    batches[3]
-        .delete(key.clone(), Expect::Any)
-        .delete(key.clone(), Expect::Any);
+    batches[0].put(key.clone(), "1", Expect::Any).put(key.clone(), "2", Expect::Any);
+    batches[1].put(key.clone(), "1", Expect::Any).delete(key.clone(), Expect::Any);
+    batches[2].check(key.clone(), Expect::Any).put(key.clone(), "1", Expect::Any);
+    batches[3].delete(key.clone(), Expect::Any).delete(key.clone(), Expect::Any);
     for mut batch in batches {
         batch.put(other.clone(), "new", Expect::Any);
         let result = harness.backend().apply(batch.clone()).await;
@@ -176,33 +155,19 @@ pub(super) async fn check_guards_and_changes_nothing(harness: &Harness) -> Check
     harness.backend().apply(batch).await?;
     harness.must_hold(&row, "1").await?;
     let found = harness.must_hold(&lease, "second").await?;
-    ensure!(
-        found.revision == revision,
-        "a check changed the revision of its key"
-    );
+    ensure!(found.revision == revision, "a check changed the revision of its key");
     for expect in [Expect::Revision(first), Expect::Absent, foreign()] {
         let mut batch = Batch::new();
-        batch
-            .put(row.clone(), "2", Expect::Any)
-            .check(lease.clone(), expect.clone());
+        batch.put(row.clone(), "2", Expect::Any).check(lease.clone(), expect.clone());
         let result = harness.backend().apply(batch).await;
-        must_fail(
-            result,
-            ErrorKind::Conflict,
-            &format!("a check of {expect:?}"),
-        )?;
+        must_fail(result, ErrorKind::Conflict, &format!("a check of {expect:?}"))?;
     }
     let mut batch = Batch::new();
-    batch
-        .check(harness.key("missing")?, Expect::Absent)
-        .put(row.clone(), "3", Expect::Any);
+    batch.check(harness.key("missing")?, Expect::Absent).put(row.clone(), "3", Expect::Any);
     harness.backend().apply(batch).await?;
     harness.must_hold(&row, "3").await?;
     let names = harness.names("").await?;
-    ensure!(
-        names == ["lease", "row"],
-        "a check of a missing key left {names:?}"
-    );
+    ensure!(names == ["lease", "row"], "a check of a missing key left {names:?}");
     Ok(Verdict::Kept)
 }
 
@@ -219,10 +184,7 @@ pub(super) async fn empty_is_ok(harness: &Harness) -> Check {
     batch.check(key.clone(), Expect::Any);
     harness.backend().apply(batch).await?;
     let after = harness.must_get(&key).await?;
-    ensure!(
-        after == before,
-        "batches without writes changed {before:?} to {after:?}"
-    );
+    ensure!(after == before, "batches without writes changed {before:?} to {after:?}");
     Ok(Verdict::Kept)
 }
 
@@ -240,9 +202,7 @@ pub(super) async fn rows_get_the_returned_revision(harness: &Harness) -> Check {
         }
         let revision = harness.backend().apply(batch).await?;
         for row in harness.backend().list_all(harness.prefix(), true).await? {
-            let object = row
-                .object
-                .ok_or_else(|| Failure::new("a row lacks its value"))?;
+            let object = row.object.ok_or_else(|| Failure::new("a row lacks its value"))?;
             ensure!(
                 object.revision == revision,
                 "apply returned {revision:?}, but {:?} has {:?}",
@@ -250,10 +210,7 @@ pub(super) async fn rows_get_the_returned_revision(harness: &Harness) -> Check {
                 object.revision
             );
         }
-        ensure!(
-            !seen.contains(&revision),
-            "{revision:?} was given to two different states"
-        );
+        ensure!(!seen.contains(&revision), "{revision:?} was given to two different states");
         seen.push(revision);
     }
     Ok(Verdict::Kept)
@@ -264,28 +221,18 @@ pub(super) async fn revisions_are_checked(harness: &Harness) -> Check {
     if let Some(verdict) = lacking(harness, &foreign()).await? {
         return Ok(verdict);
     }
-    let (backend, key, other) = (
-        harness.backend(),
-        harness.key("value")?,
-        harness.key("other")?,
-    );
+    let (backend, key, other) = (harness.backend(), harness.key("value")?, harness.key("other")?);
     let first = harness.put(&key, "1").await?;
     let mut batch = Batch::new();
     batch.put(key.clone(), "2", Expect::Revision(first.clone()));
     batch.put(other.clone(), "2", Expect::Absent);
     let second = backend.apply(batch).await?;
-    let third = backend
-        .put(&key, "3".into(), Expect::Revision(second.clone()))
-        .await?;
+    let third = backend.put(&key, "3".into(), Expect::Revision(second.clone())).await?;
     for stale in [first, second.clone()] {
         let mut batch = Batch::new();
         batch.put(other.clone(), "4", Expect::Any);
         batch.delete(key.clone(), Expect::Revision(stale));
-        must_fail(
-            backend.apply(batch).await,
-            ErrorKind::Conflict,
-            "a stale revision in a batch",
-        )?;
+        must_fail(backend.apply(batch).await, ErrorKind::Conflict, "a stale revision in a batch")?;
     }
     harness.must_hold(&other, "2").await?;
     let mut batch = Batch::new();

@@ -14,15 +14,12 @@ use super::harness::{Check, Failure, Harness, Verdict, ensure, pattern};
 /// Drops the future at moments from "never polled" to "after some milliseconds".
 const MOMENTS: u64 = 12;
 
-/// Starts the future and drops it: after some polls at the even moments, after some time at the odd.
+/// Starts the future and drops it: after some polls at the even moments, after some time at the
+/// odd.
 async fn abandon<T>(env: &Env, moment: u64, future: impl Future<Output = T>) {
     let mut future = pin!(future);
     if moment % 2 == 1 {
-        select(
-            future,
-            env.sleep(Duration::from_micros(moment * moment * 40)),
-        )
-        .await;
+        select(future, env.sleep(Duration::from_micros(moment * moment * 40))).await;
         return;
     }
     let mut polls = moment / 2;
@@ -50,12 +47,7 @@ pub(super) async fn put_is_whole_or_not_at_all(harness: &Harness) -> Check {
         let new = pattern(harness.size(50_000), 2);
         harness.put(&key, old.clone()).await?;
         let backend = harness.backend();
-        abandon(
-            harness.env(),
-            moment,
-            backend.put(&key, new.clone(), Expect::Any),
-        )
-        .await;
+        abandon(harness.env(), moment, backend.put(&key, new.clone(), Expect::Any)).await;
         for _ in 0..3 {
             let found = harness.must_get(&key).await?.value;
             ensure!(
@@ -94,10 +86,8 @@ pub(super) async fn batch_is_whole_or_not_at_all(harness: &Harness) -> Check {
 
 async fn whole(harness: &Harness, keys: &[Key]) -> Check<()> {
     let found = harness.backend().get_many(keys).await?;
-    let values: Vec<Option<Bytes>> = found
-        .into_iter()
-        .map(|object| object.map(|object| object.value))
-        .collect();
+    let values: Vec<Option<Bytes>> =
+        found.into_iter().map(|object| object.map(|object| object.value)).collect();
     let first = &values[0];
     ensure!(
         values.iter().all(|value| value == first),
@@ -115,12 +105,7 @@ pub(super) async fn create_can_be_asked_again(harness: &Harness) -> Check {
         let key = harness.key(format!("value-{moment}"))?;
         let (first, second) = (Bytes::from("first"), Bytes::from("second"));
         let backend = harness.backend();
-        abandon(
-            harness.env(),
-            moment,
-            backend.put(&key, first.clone(), Expect::Absent),
-        )
-        .await;
+        abandon(harness.env(), moment, backend.put(&key, first.clone(), Expect::Absent)).await;
         settle(harness.env()).await;
         match backend.put(&key, second.clone(), Expect::Absent).await {
             Ok(_) => harness.must_hold(&key, &second).await?,
@@ -142,20 +127,12 @@ pub(super) async fn dropped_reads_have_no_effect(harness: &Harness) -> Check {
     for moment in 0..MOMENTS {
         let backend = harness.backend();
         abandon(harness.env(), moment, backend.get_all(&key)).await;
-        abandon(
-            harness.env(),
-            moment,
-            backend.get_many(std::slice::from_ref(&key)),
-        )
-        .await;
+        abandon(harness.env(), moment, backend.get_many(std::slice::from_ref(&key))).await;
         abandon(harness.env(), moment, backend.list(&list)).await;
         abandon(harness.env(), moment, backend.health()).await;
     }
     let after = harness.must_get(&key).await?;
-    ensure!(
-        after == before,
-        "dropped reads changed {before:?} to {after:?}"
-    );
+    ensure!(after == before, "dropped reads changed {before:?} to {after:?}");
     Ok(Verdict::Kept)
 }
 
@@ -165,12 +142,7 @@ pub(super) async fn backend_serves_on(harness: &Harness) -> Check {
     for round in 0..40 {
         let other = harness.key(format!("dropped-{}", round % 4))?;
         let backend = harness.backend();
-        abandon(
-            harness.env(),
-            2,
-            backend.put(&other, Bytes::from("x"), Expect::Any),
-        )
-        .await;
+        abandon(harness.env(), 2, backend.put(&other, Bytes::from("x"), Expect::Any)).await;
         abandon(harness.env(), 2, backend.delete(&other, Expect::Any)).await;
         abandon(harness.env(), 2, backend.get_all(&other)).await;
         if harness.profile().atomic {
@@ -186,9 +158,5 @@ pub(super) async fn backend_serves_on(harness: &Harness) -> Check {
     harness.backend().delete(&key, Expect::Any).await?;
     harness.must_miss(&key).await?;
     let names = harness.names("value").await?;
-    if names.is_empty() {
-        Ok(Verdict::Kept)
-    } else {
-        Err(Failure::new("a deleted key is listed"))
-    }
+    if names.is_empty() { Ok(Verdict::Kept) } else { Err(Failure::new("a deleted key is listed")) }
 }

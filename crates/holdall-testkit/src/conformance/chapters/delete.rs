@@ -10,10 +10,7 @@ pub(super) async fn removes(harness: &Harness) -> Check {
     harness.put(&key, "x").await?;
     harness.backend().delete(&key, Expect::Any).await?;
     harness.must_miss(&key).await?;
-    let many = harness
-        .backend()
-        .get_many(std::slice::from_ref(&key))
-        .await?;
+    let many = harness.backend().get_many(std::slice::from_ref(&key)).await?;
     ensure!(many == [None], "get_many still gives {many:?}");
     let names = harness.names("").await?;
     ensure!(names.is_empty(), "the listing still has {names:?}");
@@ -28,10 +25,7 @@ pub(super) async fn missing_is_ok(harness: &Harness) -> Check {
     for _ in 0..3 {
         harness.backend().delete(&key, Expect::Any).await?;
     }
-    harness
-        .backend()
-        .delete(&harness.key("no/such/folder/value")?, Expect::Any)
-        .await?;
+    harness.backend().delete(&harness.key("no/such/folder/value")?, Expect::Any).await?;
     harness.must_miss(&key).await?;
     Ok(Verdict::Kept)
 }
@@ -42,14 +36,8 @@ pub(super) async fn neighbours_are_untouched(harness: &Harness) -> Check {
     for name in names {
         harness.put(&harness.key(name)?, name).await?;
     }
-    harness
-        .backend()
-        .delete(&harness.key("m")?, Expect::Any)
-        .await?;
-    harness
-        .backend()
-        .delete(&harness.key("m/a")?, Expect::Any)
-        .await?;
+    harness.backend().delete(&harness.key("m")?, Expect::Any).await?;
+    harness.backend().delete(&harness.key("m/a")?, Expect::Any).await?;
     let left = harness.names("").await?;
     ensure!(
         left == ["l", "m/", "m/a/b", "m0", "ma", "n"],

@@ -15,12 +15,11 @@ fn not_durable(harness: &Harness) -> Option<Verdict> {
 }
 
 fn cannot_reopen() -> Check {
-    Ok(Verdict::Untested(
-        "nothing here can reopen the backend".to_owned(),
-    ))
+    Ok(Verdict::Untested("nothing here can reopen the backend".to_owned()))
 }
 
-/// S1: after reopening, every write that had returned is there, whole, and every delete still holds.
+/// S1: after reopening, every write that had returned is there, whole, and every delete still
+/// holds.
 pub(super) async fn writes_survive_reopening(harness: &Harness) -> Check {
     if let Some(verdict) = not_durable(harness) {
         return Ok(verdict);
@@ -29,14 +28,9 @@ pub(super) async fn writes_survive_reopening(harness: &Harness) -> Check {
     harness.put(&harness.key("small")?, "old").await?;
     harness.put(&harness.key("small")?, "new").await?;
     harness.put(&harness.key("empty")?, "").await?;
-    harness
-        .put(&harness.key("deep/er/big")?, big.clone())
-        .await?;
+    harness.put(&harness.key("deep/er/big")?, big.clone()).await?;
     harness.put(&harness.key("gone")?, "x").await?;
-    harness
-        .backend()
-        .delete(&harness.key("gone")?, Expect::Any)
-        .await?;
+    harness.backend().delete(&harness.key("gone")?, Expect::Any).await?;
     let mut wanted = vec!["deep/er/big", "empty", "small"];
     if harness.profile().atomic {
         let mut batch = Batch::new();
@@ -50,14 +44,9 @@ pub(super) async fn writes_survive_reopening(harness: &Harness) -> Check {
             return cannot_reopen();
         }
         let names = harness.names("").await?;
-        ensure!(
-            names == wanted,
-            "after reopening there are {names:?}, not {wanted:?}"
-        );
+        ensure!(names == wanted, "after reopening there are {names:?}, not {wanted:?}");
         harness.must_hold(&harness.key("small")?, "new").await?;
-        harness
-            .must_hold(&harness.key("deep/er/big")?, &big)
-            .await?;
+        harness.must_hold(&harness.key("deep/er/big")?, &big).await?;
         harness.must_miss(&harness.key("gone")?).await?;
     }
     Ok(Verdict::Kept)
@@ -75,26 +64,13 @@ pub(super) async fn revisions_survive_reopening(harness: &Harness) -> Check {
         return cannot_reopen();
     }
     let found = harness.must_hold(&key, "second").await?.revision;
-    ensure!(
-        found == current,
-        "reopening changed the revision from {current:?} to {found:?}"
-    );
+    ensure!(found == current, "reopening changed the revision from {current:?} to {found:?}");
     if !harness.can(&foreign()) {
         return Ok(Verdict::Kept);
     }
-    let put = harness
-        .backend()
-        .put(&key, "third".into(), Expect::Revision(stale))
-        .await;
-    must_fail(
-        put,
-        ErrorKind::Conflict,
-        "a put with a revision stale before reopening",
-    )?;
-    harness
-        .backend()
-        .put(&key, "fourth".into(), Expect::Revision(current))
-        .await?;
+    let put = harness.backend().put(&key, "third".into(), Expect::Revision(stale)).await;
+    must_fail(put, ErrorKind::Conflict, "a put with a revision stale before reopening")?;
+    harness.backend().put(&key, "fourth".into(), Expect::Revision(current)).await?;
     harness.must_hold(&key, "fourth").await?;
     Ok(Verdict::Kept)
 }
@@ -108,13 +84,8 @@ pub(super) async fn revisions_go_on_after_reopening(harness: &Harness) -> Check 
     let mut seen: Vec<Revision> = Vec::new();
     for round in 0..4 {
         for step in 0..2 {
-            let revision = harness
-                .put(&key, format!("round {round} step {step}"))
-                .await?;
-            ensure!(
-                !seen.contains(&revision),
-                "{revision:?} was given out twice"
-            );
+            let revision = harness.put(&key, format!("round {round} step {step}")).await?;
+            ensure!(!seen.contains(&revision), "{revision:?} was given out twice");
             seen.push(revision);
         }
         if round % 2 == 1 {

@@ -18,25 +18,17 @@ async fn provoke(harness: &Harness) -> Check<Vec<Error>> {
     harness.put(&key, SECRET).await?;
     let mut errors = Vec::new();
     for expect in [Expect::Absent, foreign()] {
-        keep(
-            &mut errors,
-            backend.put(&key, Bytes::from(SECRET), expect.clone()).await,
-        );
+        keep(&mut errors, backend.put(&key, Bytes::from(SECRET), expect.clone()).await);
         keep(&mut errors, backend.delete(&key, expect.clone()).await);
         let mut batch = Batch::new();
         batch.put(key.clone(), SECRET, expect);
         keep(&mut errors, backend.apply(batch).await);
     }
     let mut twice = Batch::new();
-    twice
-        .put(key.clone(), SECRET, Expect::Any)
-        .put(key.clone(), SECRET, Expect::Any);
+    twice.put(key.clone(), SECRET, Expect::Any).put(key.clone(), SECRET, Expect::Any);
     keep(&mut errors, backend.apply(twice).await);
     keep(&mut errors, backend.get(&key, ByteRange::new(2, 1)).await);
-    keep(
-        &mut errors,
-        backend.list(&List::prefix(harness.prefix()).limit(0)).await,
-    );
+    keep(&mut errors, backend.list(&List::prefix(harness.prefix()).limit(0)).await);
     Ok(errors)
 }
 
@@ -50,17 +42,8 @@ pub(super) async fn conflict_says_where(harness: &Harness) -> Check {
     let mut batch = Batch::new();
     batch.put(key.clone(), "y", Expect::Absent);
     let mut met = vec![
-        (
-            Operation::Put,
-            backend
-                .put(&key, "y".into(), Expect::Absent)
-                .await
-                .map(drop),
-        ),
-        (
-            Operation::Delete,
-            backend.delete(&key, Expect::Absent).await,
-        ),
+        (Operation::Put, backend.put(&key, "y".into(), Expect::Absent).await.map(drop)),
+        (Operation::Delete, backend.delete(&key, Expect::Absent).await),
     ];
     if harness.profile().atomic {
         met.push((Operation::Apply, backend.apply(batch).await.map(drop)));
@@ -72,11 +55,7 @@ pub(super) async fn conflict_says_where(harness: &Harness) -> Check {
             "a conflict of {operation} says it was {}",
             error.operation()
         );
-        ensure!(
-            error.key() == Some(&key),
-            "a conflict of {operation} names {:?}",
-            error.key()
-        );
+        ensure!(error.key() == Some(&key), "a conflict of {operation} names {:?}", error.key());
     }
     Ok(Verdict::Kept)
 }

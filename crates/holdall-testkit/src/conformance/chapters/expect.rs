@@ -7,33 +7,18 @@ use super::harness::{Check, Harness, Verdict, ensure, must_fail};
 /// For a backend that cannot check `expect`: every write with it is refused and writes nothing.
 pub(super) async fn refused(harness: &Harness, expect: &Expect) -> Check {
     let backend = harness.backend();
-    let (there, missing) = (
-        harness.key("refused-there")?,
-        harness.key("refused-missing")?,
-    );
+    let (there, missing) = (harness.key("refused-there")?, harness.key("refused-missing")?);
     harness.put(&there, "old").await?;
     for key in [&there, &missing] {
         let put = backend.put(key, Bytes::from("new"), expect.clone()).await;
-        must_fail(
-            put,
-            ErrorKind::Unsupported,
-            &format!("a put with {expect:?}"),
-        )?;
+        must_fail(put, ErrorKind::Unsupported, &format!("a put with {expect:?}"))?;
         let delete = backend.delete(key, expect.clone()).await;
-        must_fail(
-            delete,
-            ErrorKind::Unsupported,
-            &format!("a delete with {expect:?}"),
-        )?;
+        must_fail(delete, ErrorKind::Unsupported, &format!("a delete with {expect:?}"))?;
         if harness.profile().atomic {
             let mut batch = Batch::new();
             batch.put(key.clone(), "new", expect.clone());
             let apply = backend.apply(batch).await;
-            must_fail(
-                apply,
-                ErrorKind::Unsupported,
-                &format!("a batch with {expect:?}"),
-            )?;
+            must_fail(apply, ErrorKind::Unsupported, &format!("a batch with {expect:?}"))?;
         }
     }
     harness.must_hold(&there, "old").await?;
@@ -55,17 +40,12 @@ pub(super) async fn absent_creates_once(harness: &Harness) -> Check {
         return refused(harness, &Expect::Absent).await;
     }
     let (backend, key) = (harness.backend(), harness.key("value")?);
-    let revision = backend
-        .put(&key, Bytes::from("first"), Expect::Absent)
-        .await?;
+    let revision = backend.put(&key, Bytes::from("first"), Expect::Absent).await?;
     for value in ["second", "first", ""] {
         let again = backend.put(&key, Bytes::from(value), Expect::Absent).await;
         must_fail(again, ErrorKind::Conflict, "creating what is there")?;
         let found = harness.must_hold(&key, "first").await?;
-        ensure!(
-            found.revision == revision,
-            "the refused put changed the revision"
-        );
+        ensure!(found.revision == revision, "the refused put changed the revision");
     }
     Ok(Verdict::Kept)
 }
@@ -92,20 +72,11 @@ pub(super) async fn current_revision_is_taken(harness: &Harness) -> Check {
     }
     let (backend, key) = (harness.backend(), harness.key("value")?);
     let first = harness.put(&key, "0").await?;
-    let second = backend
-        .put(&key, Bytes::from("1"), Expect::Revision(first))
-        .await?;
-    let third = backend
-        .put(&key, Bytes::from("2"), Expect::Revision(second))
-        .await?;
+    let second = backend.put(&key, Bytes::from("1"), Expect::Revision(first)).await?;
+    let third = backend.put(&key, Bytes::from("2"), Expect::Revision(second)).await?;
     let read = harness.must_hold(&key, "2").await?.revision;
-    ensure!(
-        read == third,
-        "the put returned {third:?}, the get {read:?}"
-    );
-    backend
-        .put(&key, Bytes::from("3"), Expect::Revision(read))
-        .await?;
+    ensure!(read == third, "the put returned {third:?}, the get {read:?}");
+    backend.put(&key, Bytes::from("3"), Expect::Revision(read)).await?;
     harness.must_hold(&key, "3").await?;
     Ok(Verdict::Kept)
 }
@@ -118,27 +89,16 @@ pub(super) async fn stale_revision_conflicts(harness: &Harness) -> Check {
     let (backend, key) = (harness.backend(), harness.key("value")?);
     let first = harness.put(&key, "first").await?;
     let second = harness.put(&key, "second").await?;
-    let stale = backend
-        .put(&key, Bytes::from("third"), Expect::Revision(first.clone()))
-        .await;
+    let stale = backend.put(&key, Bytes::from("third"), Expect::Revision(first.clone())).await;
     must_fail(stale, ErrorKind::Conflict, "a put with a stale revision")?;
     let found = harness.must_hold(&key, "second").await?;
-    ensure!(
-        found.revision == second,
-        "the refused put changed the revision"
-    );
+    ensure!(found.revision == second, "the refused put changed the revision");
     // Deleted and written anew, the old revisions stay stale.
     backend.delete(&key, Expect::Any).await?;
     harness.put(&key, "fourth").await?;
     for old in [first, second] {
-        let stale = backend
-            .put(&key, Bytes::from("fifth"), Expect::Revision(old))
-            .await;
-        must_fail(
-            stale,
-            ErrorKind::Conflict,
-            "a put with a revision from before a delete",
-        )?;
+        let stale = backend.put(&key, Bytes::from("fifth"), Expect::Revision(old)).await;
+        must_fail(stale, ErrorKind::Conflict, "a put with a revision from before a delete")?;
     }
     harness.must_hold(&key, "fourth").await?;
     Ok(Verdict::Kept)
@@ -152,14 +112,8 @@ pub(super) async fn revision_of_missing_conflicts(harness: &Harness) -> Check {
     let (backend, key) = (harness.backend(), harness.key("value")?);
     let gone = harness.put(&key, "gone").await?;
     backend.delete(&key, Expect::Any).await?;
-    let put = backend
-        .put(&key, Bytes::from("gone"), Expect::Revision(gone))
-        .await;
-    must_fail(
-        put,
-        ErrorKind::Conflict,
-        "a put with the revision of a deleted value",
-    )?;
+    let put = backend.put(&key, Bytes::from("gone"), Expect::Revision(gone)).await;
+    must_fail(put, ErrorKind::Conflict, "a put with the revision of a deleted value")?;
     harness.must_miss(&key).await?;
     Ok(Verdict::Kept)
 }
@@ -169,26 +123,14 @@ pub(super) async fn foreign_revision_conflicts(harness: &Harness) -> Check {
     if !harness.can(&foreign()) {
         return refused(harness, &foreign()).await;
     }
-    let (backend, key, other) = (
-        harness.backend(),
-        harness.key("value")?,
-        harness.key("other")?,
-    );
+    let (backend, key, other) = (harness.backend(), harness.key("value")?, harness.key("other")?);
     harness.put(&key, "kept").await?;
-    let foreign = [
-        Revision::number(u64::MAX),
-        Revision::text("\"x\""),
-        Revision::text(""),
-    ];
+    let foreign = [Revision::number(u64::MAX), Revision::text("\"x\""), Revision::text("")];
     for revision in foreign {
         for key in [&key, &other] {
             let expect = Expect::Revision(revision.clone());
             let put = backend.put(key, Bytes::from("new"), expect).await;
-            must_fail(
-                put,
-                ErrorKind::Conflict,
-                &format!("a put expecting {revision:?}"),
-            )?;
+            must_fail(put, ErrorKind::Conflict, &format!("a put expecting {revision:?}"))?;
         }
     }
     harness.must_hold(&key, "kept").await?;
@@ -204,10 +146,7 @@ pub(super) async fn delete_of_current_revision(harness: &Harness) -> Check {
     let key = harness.key("value")?;
     harness.put(&key, "first").await?;
     let revision = harness.put(&key, "second").await?;
-    harness
-        .backend()
-        .delete(&key, Expect::Revision(revision))
-        .await?;
+    harness.backend().delete(&key, Expect::Revision(revision)).await?;
     harness.must_miss(&key).await?;
     Ok(Verdict::Kept)
 }
@@ -225,11 +164,7 @@ pub(super) async fn delete_of_stale_revision_conflicts(harness: &Harness) -> Che
     harness.must_hold(&key, "second").await?;
     backend.delete(&key, Expect::Any).await?;
     let missing = backend.delete(&key, Expect::Revision(second)).await;
-    must_fail(
-        missing,
-        ErrorKind::Conflict,
-        "a delete with the revision of a missing key",
-    )?;
+    must_fail(missing, ErrorKind::Conflict, "a delete with the revision of a missing key")?;
     Ok(Verdict::Kept)
 }
 
@@ -242,11 +177,7 @@ pub(super) async fn delete_expecting_absent(harness: &Harness) -> Check {
     backend.delete(&key, Expect::Absent).await?;
     harness.put(&key, "kept").await?;
     let there = backend.delete(&key, Expect::Absent).await;
-    must_fail(
-        there,
-        ErrorKind::Conflict,
-        "a delete that expects absence of what is there",
-    )?;
+    must_fail(there, ErrorKind::Conflict, "a delete that expects absence of what is there")?;
     harness.must_hold(&key, "kept").await?;
     Ok(Verdict::Kept)
 }

@@ -60,11 +60,7 @@ pub(super) async fn range_is_clipped(harness: &Harness) -> Check {
             shown(&found.value),
             shown(wanted)
         );
-        ensure!(
-            found.size == len,
-            "{range:?} says size {}, the value has {len} bytes",
-            found.size
-        );
+        ensure!(found.size == len, "{range:?} says size {}, the value has {len} bytes", found.size);
         ensure!(
             found.revision == revision,
             "{range:?} has revision {:?}, not {revision:?}",
@@ -105,11 +101,7 @@ pub(super) async fn range_past_the_end_is_empty(harness: &Harness) -> Check {
 pub(super) async fn range_backwards_is_invalid(harness: &Harness) -> Check {
     let key = harness.key("value")?;
     harness.put(&key, "0123456789").await?;
-    for range in [
-        ByteRange::new(5, 4),
-        ByteRange::new(1, 0),
-        ByteRange::new(100, 99),
-    ] {
+    for range in [ByteRange::new(5, 4), ByteRange::new(1, 0), ByteRange::new(100, 99)] {
         let result = harness.backend().get(&key, range).await;
         must_fail(result, ErrorKind::Invalid, &format!("a get of {range:?}"))?;
     }
@@ -119,11 +111,7 @@ pub(super) async fn range_backwards_is_invalid(harness: &Harness) -> Check {
 /// G6: a range of a missing key is `None`.
 pub(super) async fn range_of_missing_is_none(harness: &Harness) -> Check {
     let key = harness.key("missing")?;
-    for range in [
-        ByteRange::new(0, 10),
-        ByteRange::from(5),
-        ByteRange::new(0, 0),
-    ] {
+    for range in [ByteRange::new(0, 10), ByteRange::from(5), ByteRange::new(0, 0)] {
         let found = harness.backend().get(&key, range).await?;
         ensure!(found.is_none(), "{range:?} of a missing key gave {found:?}");
     }
@@ -137,10 +125,7 @@ pub(super) async fn reading_changes_nothing(harness: &Harness) -> Check {
     let first = harness.must_hold(&key, "still").await?;
     for _ in 0..3 {
         harness.backend().get(&key, ByteRange::new(1, 3)).await?;
-        harness
-            .backend()
-            .get_many(std::slice::from_ref(&key))
-            .await?;
+        harness.backend().get_many(std::slice::from_ref(&key)).await?;
         harness.names("").await?;
         let again = harness.must_hold(&key, "still").await?;
         ensure!(again == first, "reading changed {first:?} to {again:?}");

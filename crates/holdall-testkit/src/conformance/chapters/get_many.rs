@@ -13,12 +13,7 @@ pub(super) async fn one_place_for_each_key(harness: &Harness) -> Check {
         harness.put(key, key.as_str().to_owned()).await?;
     }
     let found = harness.backend().get_many(&keys).await?;
-    ensure!(
-        found.len() == keys.len(),
-        "{} keys gave {} places",
-        keys.len(),
-        found.len()
-    );
+    ensure!(found.len() == keys.len(), "{} keys gave {} places", keys.len(), found.len());
     for (at, (key, found)) in keys.iter().zip(&found).enumerate() {
         let wanted = (at % 3 == 0).then_some(key.as_bytes());
         let value = found.as_ref().map(|object| object.value.as_ref());
@@ -31,13 +26,7 @@ pub(super) async fn one_place_for_each_key(harness: &Harness) -> Check {
 pub(super) async fn key_asked_twice_is_answered_twice(harness: &Harness) -> Check {
     let (there, missing) = (harness.key("there")?, harness.key("missing")?);
     harness.put(&there, "x").await?;
-    let asked = [
-        there.clone(),
-        missing.clone(),
-        there.clone(),
-        missing,
-        there,
-    ];
+    let asked = [there.clone(), missing.clone(), there.clone(), missing, there];
     let found = harness.backend().get_many(&asked).await?;
     let present: Vec<bool> = found.iter().map(Option::is_some).collect();
     ensure!(
@@ -59,25 +48,15 @@ pub(super) async fn agrees_with_get(harness: &Harness) -> Check {
     let mut keys = Vec::new();
     for (at, len) in [0, 1, 100, 5_000, 70_000].into_iter().enumerate() {
         let key = harness.key(format!("k{at}"))?;
-        harness
-            .put(&key, pattern(harness.size(len), at as u64))
-            .await?;
+        harness.put(&key, pattern(harness.size(len), at as u64)).await?;
         keys.push(key);
     }
     keys.push(harness.key("missing")?);
     let many = harness.backend().get_many(&keys).await?;
-    ensure!(
-        many.len() == keys.len(),
-        "{} keys gave {} places",
-        keys.len(),
-        many.len()
-    );
+    ensure!(many.len() == keys.len(), "{} keys gave {} places", keys.len(), many.len());
     for (key, found) in keys.iter().zip(many) {
         let one = harness.get(key).await?;
-        ensure!(
-            one == found,
-            "{key:?}: get gives {one:?}, get_many {found:?}"
-        );
+        ensure!(one == found, "{key:?}: get gives {one:?}, get_many {found:?}");
     }
     Ok(Verdict::Kept)
 }

@@ -26,10 +26,6 @@ pub(super) async fn profile_does_not_change(harness: &Harness) -> Check {
     harness.put(&key, "x").await?;
     harness.backend().delete(&key, Expect::Any).await?;
     let now = harness.backend().profile().clone();
-    ensure!(
-        now == *harness.profile(),
-        "the profile was {:?} and is {now:?}",
-        harness.profile()
-    );
+    ensure!(now == *harness.profile(), "the profile was {:?} and is {now:?}", harness.profile());
     Ok(Verdict::Kept)
 }

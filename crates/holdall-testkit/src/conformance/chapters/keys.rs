@@ -116,10 +116,7 @@ fn candidates(harness: &Harness) -> Check<Vec<Key>> {
     for name in TEMPTING {
         keys.push(harness.key(name)?);
     }
-    let room = harness
-        .profile()
-        .key_bytes_max
-        .saturating_sub(harness.prefix().len());
+    let room = harness.profile().key_bytes_max.saturating_sub(harness.prefix().len());
     for len in [200, 254, 255, 256, 257, 400, 511, 512, room.max(2)] {
         if (2..=room).contains(&len) {
             let stem = "l".repeat(len - 1);
@@ -157,11 +154,7 @@ pub(super) async fn come_back_exactly(harness: &Harness) -> Check {
     for key in candidates(harness)? {
         let one = std::slice::from_ref(&key);
         if write_each(harness, one).await?.is_empty() {
-            match harness
-                .backend()
-                .get(&key, holdall_core::ByteRange::ALL)
-                .await
-            {
+            match harness.backend().get(&key, holdall_core::ByteRange::ALL).await {
                 Ok(None) => continue,
                 Err(error) if error.kind() == ErrorKind::Invalid => continue,
                 other => {
@@ -170,15 +163,10 @@ pub(super) async fn come_back_exactly(harness: &Harness) -> Check {
                 }
             }
         }
-        harness
-            .must_hold(&key, &key.as_bytes()[..harness.size(key.as_bytes().len())])
-            .await?;
+        harness.must_hold(&key, &key.as_bytes()[..harness.size(key.as_bytes().len())]).await?;
         let names = harness.names("").await?;
         let name = &key.as_str()[harness.prefix().len()..];
-        ensure!(
-            names == [name],
-            "{name:?} was written, but the listing has {names:?}"
-        );
+        ensure!(names == [name], "{name:?} was written, but the listing has {names:?}");
         harness.backend().delete(&key, Expect::Any).await?;
         harness.must_miss(&key).await?;
     }
@@ -189,52 +177,31 @@ pub(super) async fn come_back_exactly(harness: &Harness) -> Check {
 pub(super) async fn stay_apart(harness: &Harness) -> Check {
     let taken = write_each(harness, &candidates(harness)?).await?;
     for key in &taken {
-        harness
-            .must_hold(key, &key.as_bytes()[..harness.size(key.as_bytes().len())])
-            .await?;
+        harness.must_hold(key, &key.as_bytes()[..harness.size(key.as_bytes().len())]).await?;
     }
-    let expected: Vec<&str> = taken
-        .iter()
-        .map(|key| &key.as_str()[harness.prefix().len()..])
-        .collect();
+    let expected: Vec<&str> =
+        taken.iter().map(|key| &key.as_str()[harness.prefix().len()..]).collect();
     let names = harness.names("").await?;
     for name in &expected {
-        ensure!(
-            names.iter().any(|listed| listed == name),
-            "{name:?} is not listed"
-        );
+        ensure!(names.iter().any(|listed| listed == name), "{name:?} is not listed");
     }
     for name in &names {
-        ensure!(
-            expected.contains(&name.as_str()),
-            "{name:?} is listed, but was never written"
-        );
+        ensure!(expected.contains(&name.as_str()), "{name:?} is listed, but was never written");
     }
-    ensure!(
-        names == expected,
-        "the listing is not ascending by bytes, or repeats: {names:?}"
-    );
+    ensure!(names == expected, "the listing is not ascending by bytes, or repeats: {names:?}");
     // Removing every second key must leave exactly the others.
     for key in taken.iter().step_by(2) {
         harness.backend().delete(key, Expect::Any).await?;
     }
     for (at, key) in taken.iter().enumerate() {
         let left = harness.get(key).await?.is_some();
-        ensure!(
-            left == (at % 2 == 1),
-            "{key:?} {} by removing its neighbours",
-            gone_or_back(left)
-        );
+        ensure!(left == (at % 2 == 1), "{key:?} {} by removing its neighbours", gone_or_back(left));
     }
     Ok(Verdict::Kept)
 }
 
 fn gone_or_back(left: bool) -> &'static str {
-    if left {
-        "was not removed"
-    } else {
-        "was removed"
-    }
+    if left { "was not removed" } else { "was removed" }
 }
 
 /// K3: a key may continue another with or without a slash; each lives and dies alone.
@@ -249,15 +216,10 @@ pub(super) async fn one_may_continue_another(harness: &Harness) -> Check {
             harness.must_hold(&harness.key(name)?, name).await?;
         }
         for (step, &at) in order.iter().enumerate() {
-            harness
-                .backend()
-                .delete(&harness.key(names[at])?, Expect::Any)
-                .await?;
+            harness.backend().delete(&harness.key(names[at])?, Expect::Any).await?;
             harness.must_miss(&harness.key(names[at])?).await?;
             for &later in &order[step + 1..] {
-                harness
-                    .must_hold(&harness.key(names[later])?, names[later])
-                    .await?;
+                harness.must_hold(&harness.key(names[later])?, names[later]).await?;
             }
         }
     }
@@ -266,15 +228,7 @@ pub(super) async fn one_may_continue_another(harness: &Harness) -> Check {
 
 /// K4: keys of letters, digits and `- _ . /` in ordinary places are always taken.
 pub(super) async fn ordinary_keys_are_taken(harness: &Harness) -> Check {
-    let names = [
-        "a",
-        "Z9",
-        "a-b_c.d",
-        "a/b",
-        "a/b/c.txt",
-        "2026/11/21/log-0001.bin",
-        "v.0.x/y",
-    ];
+    let names = ["a", "Z9", "a-b_c.d", "a/b", "a/b/c.txt", "2026/11/21/log-0001.bin", "v.0.x/y"];
     for name in names {
         let key = harness.key(name)?;
         if key.as_bytes().len() <= harness.profile().key_bytes_max {

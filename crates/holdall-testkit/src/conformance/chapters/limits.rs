@@ -51,9 +51,7 @@ pub(super) async fn profile_agrees_with_itself(harness: &Harness) -> Check {
 pub(super) async fn value_at_the_limit(harness: &Harness) -> Check {
     let max = harness.profile().value_bytes_max;
     if max > WRITE_BYTES_MAX {
-        return untested(format!(
-            "value_bytes_max is {max}, too much to write in a test"
-        ));
+        return untested(format!("value_bytes_max is {max}, too much to write in a test"));
     }
     let key = harness.key("value")?;
     let value = pattern(max as usize, 1);
@@ -66,9 +64,7 @@ pub(super) async fn value_at_the_limit(harness: &Harness) -> Check {
 pub(super) async fn value_over_the_limit(harness: &Harness) -> Check {
     let max = harness.profile().value_bytes_max;
     if max > MAKE_BYTES_MAX {
-        return untested(format!(
-            "value_bytes_max is {max}, too much to exceed in a test"
-        ));
+        return untested(format!("value_bytes_max is {max}, too much to exceed in a test"));
     }
     let (there, missing) = (harness.key("there")?, harness.key("missing")?);
     harness.put(&there, "old").await?;
@@ -81,11 +77,7 @@ pub(super) async fn value_over_the_limit(harness: &Harness) -> Check {
             batch.put(harness.key("beside")?, "x", Expect::Any);
             batch.put(key.clone(), value.clone(), Expect::Any);
             let apply = harness.backend().apply(batch).await;
-            must_fail(
-                apply,
-                ErrorKind::Invalid,
-                "a batch with a value over the limit",
-            )?;
+            must_fail(apply, ErrorKind::Invalid, "a batch with a value over the limit")?;
         }
     }
     harness.must_hold(&there, "old").await?;
@@ -97,8 +89,7 @@ pub(super) async fn value_over_the_limit(harness: &Harness) -> Check {
 /// A key of exactly this many bytes, if the prefix leaves room.
 fn key_of(harness: &Harness, bytes: usize, last: &str) -> Check<Option<Key>> {
     let room = bytes.checked_sub(harness.prefix().len() + last.len());
-    room.map(|room| harness.key(format!("{}{last}", "k".repeat(room))))
-        .transpose()
+    room.map(|room| harness.key(format!("{}{last}", "k".repeat(room)))).transpose()
 }
 
 /// B4: a key of exactly `key_bytes_max` bytes is written, read, listed, batched and deleted.
@@ -130,32 +121,17 @@ pub(super) async fn key_at_the_limit(harness: &Harness) -> Check {
 /// B5: a key of one byte more is `Invalid` for every write, and nothing is written.
 pub(super) async fn key_over_the_limit(harness: &Harness) -> Check {
     let max = harness.profile().key_bytes_max;
-    let key = if max < KEY_BYTES_MAX {
-        key_of(harness, max + 1, "x")?
-    } else {
-        None
-    };
+    let key = if max < KEY_BYTES_MAX { key_of(harness, max + 1, "x")? } else { None };
     let Some(key) = key else {
-        return untested(format!(
-            "key_bytes_max is {max}; no longer key can be made here"
-        ));
+        return untested(format!("key_bytes_max is {max}; no longer key can be made here"));
     };
-    let put = harness
-        .backend()
-        .put(&key, Bytes::from("x"), Expect::Any)
-        .await;
+    let put = harness.backend().put(&key, Bytes::from("x"), Expect::Any).await;
     must_fail(put, ErrorKind::Invalid, "a put under a key over the limit")?;
     if harness.profile().atomic {
         let mut batch = Batch::new();
-        batch
-            .put(harness.key("beside")?, "x", Expect::Any)
-            .put(key, "x", Expect::Any);
+        batch.put(harness.key("beside")?, "x", Expect::Any).put(key, "x", Expect::Any);
         let apply = harness.backend().apply(batch).await;
-        must_fail(
-            apply,
-            ErrorKind::Invalid,
-            "a batch with a key over the limit",
-        )?;
+        must_fail(apply, ErrorKind::Invalid, "a batch with a key over the limit")?;
     }
     let names = harness.names("").await?;
     ensure!(names.is_empty(), "refused writes left {names:?}");
@@ -165,11 +141,7 @@ pub(super) async fn key_over_the_limit(harness: &Harness) -> Check {
 fn steps(harness: &Harness, count: usize) -> Check<Batch> {
     let mut batch = Batch::new();
     for at in 0..count {
-        batch.put(
-            Key::parse(format!("{}{at}", harness.prefix()))?,
-            "",
-            Expect::Any,
-        );
+        batch.put(Key::parse(format!("{}{at}", harness.prefix()))?, "", Expect::Any);
     }
     Ok(batch)
 }
@@ -198,22 +170,12 @@ pub(super) async fn batch_over_the_step_limit(harness: &Harness) -> Check {
     }
     let max = harness.profile().batch_ops_max;
     if max >= MAKE_STEPS_MAX {
-        return untested(format!(
-            "batch_ops_max is {max}, too much to exceed in a test"
-        ));
+        return untested(format!("batch_ops_max is {max}, too much to exceed in a test"));
     }
     let apply = harness.backend().apply(steps(harness, max + 1)?).await;
-    must_fail(
-        apply,
-        ErrorKind::Invalid,
-        &format!("a batch of {} steps", max + 1),
-    )?;
+    must_fail(apply, ErrorKind::Invalid, &format!("a batch of {} steps", max + 1))?;
     let names = harness.names("").await?;
-    ensure!(
-        names.is_empty(),
-        "a refused batch left {} keys",
-        names.len()
-    );
+    ensure!(names.is_empty(), "a refused batch left {} keys", names.len());
     Ok(Verdict::Kept)
 }
 
@@ -226,9 +188,7 @@ pub(super) async fn batch_over_the_byte_limit(harness: &Harness) -> Check {
     let profile = harness.profile();
     let max = profile.batch_bytes_max;
     if max >= MAKE_BYTES_MAX {
-        return untested(format!(
-            "batch_bytes_max is {max}, too much to exceed in a test"
-        ));
+        return untested(format!("batch_bytes_max is {max}, too much to exceed in a test"));
     }
     let mut batch = Batch::new();
     while batch.bytes() as u64 <= max && batch.len() < profile.batch_ops_max {
@@ -242,11 +202,7 @@ pub(super) async fn batch_over_the_byte_limit(harness: &Harness) -> Check {
     }
     let bytes = batch.bytes();
     let apply = harness.backend().apply(batch).await;
-    must_fail(
-        apply,
-        ErrorKind::Invalid,
-        &format!("a batch of {bytes} bytes"),
-    )?;
+    must_fail(apply, ErrorKind::Invalid, &format!("a batch of {bytes} bytes"))?;
     let names = harness.names("").await?;
     ensure!(names.is_empty(), "a refused batch left {names:?}");
     Ok(Verdict::Kept)

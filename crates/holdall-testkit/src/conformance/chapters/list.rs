@@ -18,11 +18,7 @@ async fn write_names(harness: &Harness) -> Check<Vec<&'static str>> {
     let mut taken = Vec::new();
     for step in 0..NAMES.len() {
         let name = NAMES[step * 7 % NAMES.len()];
-        match harness
-            .backend()
-            .put(&harness.key(name)?, name.into(), Expect::Any)
-            .await
-        {
+        match harness.backend().put(&harness.key(name)?, name.into(), Expect::Any).await {
             Ok(_) => taken.push(name),
             Err(error) if error.kind() == ErrorKind::Invalid && !name.is_ascii() => {}
             Err(error) => return Err(error.into()),
@@ -55,10 +51,7 @@ async fn follow(harness: &Harness, mut list: List) -> Check<Vec<String>> {
             list.limit,
             page.rows.len()
         );
-        ensure!(
-            !page.more || !page.rows.is_empty(),
-            "{list:?} gave an empty page with more"
-        );
+        ensure!(!page.more || !page.rows.is_empty(), "{list:?} gave an empty page with more");
         names.extend(names_of(harness, &page)?);
         match page.rows.last() {
             Some(last) if page.more => list = list.after(last.key.as_str()),
@@ -84,14 +77,9 @@ pub(super) async fn ascending_by_bytes(harness: &Harness) -> Check {
 /// L2: only keys that begin with the prefix, the key that equals it included; it may end anywhere.
 pub(super) async fn prefix_selects(harness: &Harness) -> Check {
     let names = write_names(harness).await?;
-    for prefix in [
-        "a", "a/", "a/b", "a-", "b", "B", "b1", "é", "😀", "zz", "a/b/c/d", "A",
-    ] {
-        let wanted: Vec<&str> = names
-            .iter()
-            .copied()
-            .filter(|name| name.starts_with(prefix))
-            .collect();
+    for prefix in ["a", "a/", "a/b", "a-", "b", "B", "b1", "é", "😀", "zz", "a/b/c/d", "A"] {
+        let wanted: Vec<&str> =
+            names.iter().copied().filter(|name| name.starts_with(prefix)).collect();
         must_list(harness, ask(harness, prefix), &wanted).await?;
     }
     Ok(Verdict::Kept)
@@ -99,29 +87,14 @@ pub(super) async fn prefix_selects(harness: &Harness) -> Check {
 
 /// L3: no character of a prefix is a pattern, and none confuses where the prefix ends.
 pub(super) async fn prefix_is_literal(harness: &Harness) -> Check {
-    let prefixes = [
-        "p%",
-        "p_",
-        "p*",
-        "p?",
-        "p[",
-        "p\\",
-        "p'",
-        "p.",
-        "p~",
-        "p\u{7f}",
-        "p\u{10ffff}",
-    ];
+    let prefixes =
+        ["p%", "p_", "p*", "p?", "p[", "p\\", "p'", "p.", "p~", "p\u{7f}", "p\u{10ffff}"];
     let mut taken = Vec::new();
     harness.put(&harness.key("pxx")?, "x").await?;
     harness.put(&harness.key("q")?, "x").await?;
     for prefix in prefixes {
         for name in [prefix.to_owned(), format!("{prefix}x")] {
-            match harness
-                .backend()
-                .put(&harness.key(&name)?, "x".into(), Expect::Any)
-                .await
-            {
+            match harness.backend().put(&harness.key(&name)?, "x".into(), Expect::Any).await {
                 Ok(_) => taken.push(name),
                 // Chapter K: a backend may refuse a key that it cannot hold.
                 Err(error) if error.kind() == ErrorKind::Invalid => {}
@@ -130,11 +103,8 @@ pub(super) async fn prefix_is_literal(harness: &Harness) -> Check {
         }
     }
     for prefix in prefixes {
-        let wanted: Vec<&str> = taken
-            .iter()
-            .map(String::as_str)
-            .filter(|name| name.starts_with(prefix))
-            .collect();
+        let wanted: Vec<&str> =
+            taken.iter().map(String::as_str).filter(|name| name.starts_with(prefix)).collect();
         must_list(harness, ask(harness, prefix), &wanted).await?;
     }
     Ok(Verdict::Kept)
@@ -154,9 +124,7 @@ pub(super) async fn start_is_inclusive_or_exclusive(harness: &Harness) -> Check 
 /// L5: the start need not be a key that exists.
 pub(super) async fn start_need_not_exist(harness: &Harness) -> Check {
     let names = write_names(harness).await?;
-    for start in [
-        "A", "C", "a.", "a/a", "a/b/", "aa", "c", "zz", "ê", "😁", "\u{0}",
-    ] {
+    for start in ["A", "C", "a.", "a/a", "a/b/", "aa", "c", "zz", "ê", "😁", "\u{0}"] {
         let wanted: Vec<&str> = names.iter().copied().filter(|name| *name > start).collect();
         let bound = format!("{}{start}", harness.prefix());
         must_list(harness, ask(harness, "").at(&bound), &wanted).await?;
@@ -185,15 +153,9 @@ pub(super) async fn start_and_prefix_meet(harness: &Harness) -> Check {
         }
     }
     // An empty start, and one before the whole prefix, begin at the first key.
-    let list = List {
-        start: Bound::Included(harness.prefix().to_owned()),
-        ..ask(harness, "")
-    };
+    let list = List { start: Bound::Included(harness.prefix().to_owned()), ..ask(harness, "") };
     must_list(harness, list, &names).await?;
-    let list = List {
-        start: Bound::Excluded(harness.prefix().to_owned()),
-        ..ask(harness, "")
-    };
+    let list = List { start: Bound::Excluded(harness.prefix().to_owned()), ..ask(harness, "") };
     must_list(harness, list, &names).await?;
     Ok(Verdict::Kept)
 }
@@ -218,21 +180,14 @@ pub(super) async fn pages_are_complete(harness: &Harness) -> Check {
     }
     for limit in [1, 10, 50, 156, 157, 158, 1000] {
         let found = follow(harness, ask(harness, "").limit(limit)).await?;
-        ensure!(
-            found == wanted,
-            "pages of {limit} gave {} rows: {found:?}",
-            found.len()
-        );
+        ensure!(found == wanted, "pages of {limit} gave {} rows: {found:?}", found.len());
     }
     Ok(Verdict::Kept)
 }
 
 /// L9: a listing of nothing is an empty page without more.
 pub(super) async fn nothing_is_an_empty_page(harness: &Harness) -> Check {
-    for list in [
-        ask(harness, "nothing"),
-        ask(harness, "nothing/").with_values(),
-    ] {
+    for list in [ask(harness, "nothing"), ask(harness, "nothing/").with_values()] {
         let page = harness.backend().list(&list).await?;
         ensure!(page == Page::default(), "{list:?} of nothing gave {page:?}");
     }
@@ -251,24 +206,14 @@ pub(super) async fn values_only_when_asked(harness: &Harness) -> Check {
     write_names(harness).await?;
     harness.put(&harness.key("0-empty")?, "").await?;
     for values in [true, false] {
-        let mut list = List {
-            values,
-            ..ask(harness, "")
-        };
+        let mut list = List { values, ..ask(harness, "") };
         loop {
             let page = harness.backend().list(&list).await?;
             for row in &page.rows {
                 let object = harness.must_get(&row.key).await?;
-                ensure!(
-                    row.size == object.size,
-                    "{row:?} is of a value of {} bytes",
-                    object.size
-                );
+                ensure!(row.size == object.size, "{row:?} is of a value of {} bytes", object.size);
                 let wanted = values.then_some(object);
-                ensure!(
-                    row.object == wanted,
-                    "with values {values}, {row:?} is not {wanted:?}"
-                );
+                ensure!(row.object == wanted, "with values {values}, {row:?} is not {wanted:?}");
             }
             match page.rows.last() {
                 Some(last) if page.more => list = list.after(last.key.as_str()),
@@ -286,9 +231,7 @@ pub(super) async fn pages_are_stable(harness: &Harness) -> Check {
     for at in 0..30 {
         let name = format!("k{at:02}-stays");
         harness.put(&harness.key(&name)?, "x").await?;
-        harness
-            .put(&harness.key(format!("k{at:02}-goes"))?, "x")
-            .await?;
+        harness.put(&harness.key(format!("k{at:02}-goes"))?, "x").await?;
         stay.push(name);
     }
     let (mut list, mut seen) = (ask(harness, "").limit(7), Vec::new());
@@ -306,17 +249,12 @@ pub(super) async fn pages_are_stable(harness: &Harness) -> Check {
         }
         let behind = harness.key(format!("k{:02}-goes", (round * 5 + 3) % 30))?;
         harness.backend().delete(&behind, Expect::Any).await?;
-        harness
-            .put(&harness.key(format!("k{:02}-new", round * 3 % 30))?, "x")
-            .await?;
+        harness.put(&harness.key(format!("k{:02}-new", round * 3 % 30))?, "x").await?;
         let stays = harness.key(format!("k{:02}-stays", round * 11 % 30))?;
         harness.put(&stays, format!("overwritten {round}")).await?;
     }
     seen.retain(|name| name.ends_with("stays"));
-    ensure!(
-        seen == stay,
-        "of the keys that stayed, {seen:?} were seen, in this order"
-    );
+    ensure!(seen == stay, "of the keys that stayed, {seen:?} were seen, in this order");
     Ok(Verdict::Kept)
 }
 
@@ -329,17 +267,11 @@ pub(super) async fn follows_writes(harness: &Harness) -> Check {
         wanted.push(name);
         if round % 4 == 3 {
             let gone = wanted.remove(round / 4);
-            harness
-                .backend()
-                .delete(&harness.key(gone)?, Expect::Any)
-                .await?;
+            harness.backend().delete(&harness.key(gone)?, Expect::Any).await?;
         }
         wanted.sort();
         let names = harness.names("").await?;
-        ensure!(
-            names == wanted,
-            "after write {round} the listing has {names:?}, not {wanted:?}"
-        );
+        ensure!(names == wanted, "after write {round} the listing has {names:?}, not {wanted:?}");
     }
     Ok(Verdict::Kept)
 }

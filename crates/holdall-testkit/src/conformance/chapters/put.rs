@@ -12,16 +12,9 @@ pub(super) async fn later_reads_see_it(harness: &Harness) -> Check {
         let value = Bytes::from(format!("round {round}"));
         let revision = harness.put(&key, value.clone()).await?;
         let one = harness.must_hold(&key, &value).await?;
-        ensure!(
-            one.revision == revision,
-            "get shows {:?}, not {revision:?}",
-            one.revision
-        );
+        ensure!(one.revision == revision, "get shows {:?}, not {revision:?}", one.revision);
         let many = backend.get_many(std::slice::from_ref(&key)).await?;
-        ensure!(
-            many == [Some(one.clone())],
-            "get_many shows {many:?} after {one:?} was written"
-        );
+        ensure!(many == [Some(one.clone())], "get_many shows {many:?} after {one:?} was written");
         let rows = backend.list_all(key.as_str(), true).await?;
         ensure!(
             rows.len() == 1 && rows[0].object.as_ref() == Some(&one),
@@ -50,10 +43,7 @@ pub(super) async fn empty_value_is_a_value(harness: &Harness) -> Check {
     let names = harness.names("").await?;
     ensure!(names == ["empty"], "the listing has {names:?}");
     if harness.can(&Expect::Absent) {
-        let again = harness
-            .backend()
-            .put(&key, Bytes::from("x"), Expect::Absent)
-            .await;
+        let again = harness.backend().put(&key, Bytes::from("x"), Expect::Absent).await;
         ensure!(again.is_err(), "an empty value counted as absent");
     }
     Ok(Verdict::Kept)
@@ -68,9 +58,7 @@ pub(super) async fn bytes_are_not_touched(harness: &Harness) -> Check {
         Bytes::from_static(b"  spaces and a line end \n"),
         Bytes::from(vec![0; 4096]),
     ];
-    for len in [
-        1, 127, 128, 4095, 4096, 4097, 65_535, 65_536, 65_537, 300_000,
-    ] {
+    for len in [1, 127, 128, 4095, 4096, 4097, 65_535, 65_536, 65_537, 300_000] {
         values.push(pattern(len, len as u64));
     }
     for (at, value) in values.iter().enumerate() {
@@ -88,15 +76,9 @@ pub(super) async fn different_values_have_different_revisions(harness: &Harness)
     let mut seen = Vec::new();
     for round in 0..12 {
         let revision = harness.put(&key, format!("value {round}")).await?;
-        ensure!(
-            !seen.contains(&revision),
-            "{revision:?} was given to two different values"
-        );
+        ensure!(!seen.contains(&revision), "{revision:?} was given to two different values");
         let shown = harness.must_get(&key).await?.revision;
-        ensure!(
-            shown == revision,
-            "the put returned {revision:?}, the get {shown:?}"
-        );
+        ensure!(shown == revision, "the put returned {revision:?}, the get {shown:?}");
         seen.push(revision);
         if round % 3 == 2 {
             harness.backend().delete(&key, Expect::Any).await?;
@@ -134,10 +116,7 @@ pub(super) async fn neighbours_are_untouched(harness: &Harness) -> Check {
     harness.put(&changed, "changed").await?;
     for (key, object) in before {
         let now = harness.must_get(&key).await?;
-        ensure!(
-            now == object,
-            "writing {changed:?} changed {key:?} to {now:?}"
-        );
+        ensure!(now == object, "writing {changed:?} changed {key:?} to {now:?}");
     }
     Ok(Verdict::Kept)
 }

@@ -33,8 +33,7 @@ where
         match call().await {
             Err(error) if error.kind() == ErrorKind::Unavailable && attempt < ATTEMPTS_MAX => {
                 attempt += 1;
-                env.sleep(Duration::from_millis(1 + env.random_below(20)))
-                    .await;
+                env.sleep(Duration::from_millis(1 + env.random_below(20))).await;
             }
             answer => return answer,
         }
@@ -49,9 +48,7 @@ fn winners<T>(answers: Vec<Result<T>>) -> Check<Vec<usize>> {
             Ok(_) => winners.push(actor),
             Err(error) if error.kind() == ErrorKind::Conflict => {}
             Err(error) => {
-                return Err(Failure::new(format!(
-                    "losing a race must be conflict, was {error:?}"
-                )));
+                return Err(Failure::new(format!("losing a race must be conflict, was {error:?}")));
             }
         }
     }
@@ -75,14 +72,8 @@ pub(super) async fn one_creator_wins(harness: &Harness) -> Check {
         };
         let answers = together(harness.env(), (0..ACTORS).map(create).collect()).await?;
         let winners = winners(answers)?;
-        ensure!(
-            winners.len() == 1,
-            "of {ACTORS} racing creators, {} succeeded",
-            winners.len()
-        );
-        harness
-            .must_hold(&key, format!("actor {}", winners[0]))
-            .await?;
+        ensure!(winners.len() == 1, "of {ACTORS} racing creators, {} succeeded", winners.len());
+        harness.must_hold(&key, format!("actor {}", winners[0])).await?;
     }
     Ok(Verdict::Kept)
 }
@@ -104,18 +95,12 @@ async fn increment(backend: &dyn Backend, env: &Env, key: &Key, by: usize) -> Re
             answer => return answer.map(drop),
         }
     }
-    Err(Error::unavailable(
-        Operation::Put,
-        "an increment lost every race",
-    ))
+    Err(Error::unavailable(Operation::Put, "an increment lost every race"))
 }
 
 fn number(value: &[u8]) -> u64 {
     let text = String::from_utf8_lossy(value);
-    text.split(' ')
-        .next()
-        .and_then(|count| count.parse().ok())
-        .unwrap_or(u64::MAX / 2)
+    text.split(' ').next().and_then(|count| count.parse().ok()).unwrap_or(u64::MAX / 2)
 }
 
 /// R2: racing read-modify-writes that expect the revision they read lose no update.
@@ -139,10 +124,7 @@ pub(super) async fn no_update_is_lost(harness: &Harness) -> Check {
     }
     let count = number(&harness.must_get(&key).await?.value);
     let wanted = (ACTORS * ROUNDS) as u64;
-    ensure!(
-        count == wanted,
-        "{wanted} increments that succeeded counted to {count}"
-    );
+    ensure!(count == wanted, "{wanted} increments that succeeded counted to {count}");
     Ok(Verdict::Kept)
 }
 
@@ -161,11 +143,7 @@ pub(super) async fn one_deleter_wins(harness: &Harness) -> Check {
         };
         let answers = together(harness.env(), (0..ACTORS).map(remove).collect()).await?;
         let winners = winners(answers)?;
-        ensure!(
-            winners.len() == 1,
-            "of {ACTORS} racing deleters, {} succeeded",
-            winners.len()
-        );
+        ensure!(winners.len() == 1, "of {ACTORS} racing deleters, {} succeeded", winners.len());
         harness.must_miss(&key).await?;
     }
     Ok(Verdict::Kept)
@@ -270,11 +248,7 @@ async fn transfer(backend: &dyn Backend, env: &Env, keys: &[Key], nonce: &str) -
         let mut batch = Batch::new();
         for (at, (key, object)) in keys.iter().zip(&found).enumerate() {
             let count = object.as_ref().map_or(0, |object| number(&object.value));
-            let count = if at == 0 {
-                count.wrapping_sub(1)
-            } else {
-                count.wrapping_add(1)
-            };
+            let count = if at == 0 { count.wrapping_sub(1) } else { count.wrapping_add(1) };
             let expect = Expect::from(object.as_ref().map(|object| object.revision.clone()));
             batch.put(key.clone(), format!("{count} {nonce}"), expect);
         }
@@ -285,10 +259,7 @@ async fn transfer(backend: &dyn Backend, env: &Env, keys: &[Key], nonce: &str) -
             answer => return answer.map(drop),
         }
     }
-    Err(Error::unavailable(
-        Operation::Apply,
-        "a transfer lost every race",
-    ))
+    Err(Error::unavailable(Operation::Apply, "a transfer lost every race"))
 }
 
 /// R6: racing batches that expect what they read lose no update, and none is applied twice.
@@ -335,10 +306,7 @@ pub(super) async fn one_of_two_crossing_batches_wins(harness: &Harness) -> Check
         return refused(harness, &Expect::Absent).await;
     }
     for round in 0..2 * ROUNDS {
-        let keys = [
-            harness.key(format!("{round}-a"))?,
-            harness.key(format!("{round}-b"))?,
-        ];
+        let keys = [harness.key(format!("{round}-a"))?, harness.key(format!("{round}-b"))?];
         let cross = |actor: usize| {
             let (backend, env) = (harness.backend(), harness.env().clone());
             let mut batch = Batch::new();
@@ -348,11 +316,7 @@ pub(super) async fn one_of_two_crossing_batches_wins(harness: &Harness) -> Check
         };
         let answers = together(harness.env(), (0..2).map(cross).collect()).await?;
         let winners = winners(answers)?;
-        ensure!(
-            winners.len() == 1,
-            "of two crossing batches, {} happened",
-            winners.len()
-        );
+        ensure!(winners.len() == 1, "of two crossing batches, {} happened", winners.len());
         harness.must_hold(&keys[winners[0]], "x").await?;
         harness.must_miss(&keys[1 - winners[0]]).await?;
     }
