@@ -50,7 +50,7 @@ struct Making {
 impl Making {
     async fn put(&mut self, text: &str, bytes: Bytes) {
         let options = PutOptions::default()
-            .attribute("colour", if text.len() % 2 == 0 { "red" } else { "blue" });
+            .attribute("colour", if text.len().is_multiple_of(2) { "red" } else { "blue" });
         let far = holdall_runtime::env().now().plus(Duration::from_secs(1 << 30));
         let options = if text == "ends" { options.expires(far) } else { options };
         let committed = self.volume.put(&name(text), bytes.clone(), options).await.unwrap();

@@ -47,8 +47,8 @@ impl Value {
     }
 
     fn options(&self) -> PutOptions {
-        let mut options = PutOptions::default();
-        options.content_type = self.content_type.clone();
+        let content_type = self.content_type.clone();
+        let options = PutOptions { content_type, ..PutOptions::default() };
         match &self.colour {
             Some(colour) => options.attribute("colour", colour.clone()),
             None => options,
@@ -233,7 +233,9 @@ impl Run {
             self.model.list().into_keys().filter(|text| text.starts_with(prefix)).collect();
         let deleted = self.volume.delete_prefix(prefix).await.unwrap();
         assert_eq!(deleted, there.len() as u64);
-        there.into_iter().for_each(|text| drop(self.model.delete(text)));
+        for text in there {
+            self.model.delete(text);
+        }
     }
 
     /// Changes nothing that can be read, apart from snapshots.

@@ -6,7 +6,6 @@
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::Arc;
-use std::time::Duration;
 
 use futures::future::join_all;
 use holdall_core::{Backend, ErrorKind, Memory};
