@@ -116,7 +116,8 @@ impl Failure {
                 "causes": causes(error),
             }),
             Self::NotFound(message) => {
-                json!({ "kind": "not-found", "operation": "get", "message": message, "volume": volume })
+                let kind = "not-found";
+                json!({ "kind": kind, "operation": "get", "message": message, "volume": volume })
             }
             Self::Usage(message) => {
                 json!({ "kind": "invalid", "operation": "configure", "message": message })

@@ -35,7 +35,8 @@ impl Progress {
     pub(crate) fn total(&self, bytes: u64) {
         self.bar.set_length(bytes);
         self.bar.set_style(style(
-            "{spinner} {bytes}/{total_bytes} {binary_bytes_per_sec} {eta} left [{bar:30}] {wide_msg}",
+            "{spinner} {bytes}/{total_bytes} {binary_bytes_per_sec} {eta} left [{bar:30}] \
+             {wide_msg}",
         ));
     }
 

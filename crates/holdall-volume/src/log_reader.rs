@@ -79,14 +79,7 @@ struct OpenRun {
 /// Begins to read the log at commit `from`.
 pub fn read_log(data: Arc<dyn Backend>, keys: DataKeys, from: Version) -> LogReader {
     let runs = Runs::from(Arc::clone(&data), keys.clone(), from);
-    LogReader {
-        data,
-        keys,
-        next: from,
-        runs,
-        candidates: VecDeque::new(),
-        open: None,
-    }
+    LogReader { data, keys, next: from, runs, candidates: VecDeque::new(), open: None }
 }
 
 impl LogReader {
@@ -117,13 +110,8 @@ impl LogReader {
             }
             self.candidates.retain(|run| run.last >= self.next);
             if let Some(run) = self.candidates.pop_front() {
-                self.open = Some(OpenRun {
-                    run,
-                    part: 0,
-                    parts: 1,
-                    expected: run.first,
-                    held: None,
-                });
+                self.open =
+                    Some(OpenRun { run, part: 0, parts: 1, expected: run.first, held: None });
                 continue;
             }
             let Some(run) = self.runs.peek().await? else {
@@ -169,11 +157,7 @@ impl LogReader {
         if open.part < open.parts {
             self.open = Some(open);
         }
-        Ok(if commits.is_empty() {
-            None
-        } else {
-            Some(LogItem::Commits(commits))
-        })
+        Ok(if commits.is_empty() { None } else { Some(LogItem::Commits(commits)) })
     }
 }
 
@@ -202,11 +186,7 @@ fn join(open: &mut OpenRun, part: LogPart) -> Result<Vec<Commit>> {
     if ends && (part.unfinished || last != open.run.last) {
         return wrong();
     }
-    open.expected = if part.unfinished {
-        last
-    } else {
-        last.saturating_add(1)
-    };
+    open.expected = if part.unfinished { last } else { last.saturating_add(1) };
     if part.unfinished {
         open.held = commits.pop();
     }
@@ -231,14 +211,7 @@ impl Runs {
         // No run's key ends here, so listing behind it is listing from it.
         let first = commit.saturating_sub(RUN_COMMITS_MAX);
         let after = Some(format!("{}{first:016x}", keys.logs()));
-        Self {
-            data,
-            keys,
-            after,
-            more: true,
-            found,
-            latest,
-        }
+        Self { data, keys, after, more: true, found, latest }
     }
 
     /// The next run, without going on.
@@ -278,11 +251,8 @@ impl Runs {
 pub(crate) fn parse_key(keys: &DataKeys, key: &Key) -> Option<(Run, u32)> {
     let (run, part) = key.as_str().strip_prefix(&keys.logs())?.split_once('/')?;
     let mut numbers = run.split('-').map(|hex| u64::from_str_radix(hex, 16));
-    let (first, last, epoch) = (
-        numbers.next()?.ok()?,
-        numbers.next()?.ok()?,
-        numbers.next()?.ok()?,
-    );
+    let (first, last, epoch) =
+        (numbers.next()?.ok()?, numbers.next()?.ok()?, numbers.next()?.ok()?);
     let part = u32::from_str_radix(part, 16).ok()?;
     let parsed = Run { first, last, epoch };
     // Only names that we would give: no signs, no other lengths, no empty runs.

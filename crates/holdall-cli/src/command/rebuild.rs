@@ -85,8 +85,10 @@ impl Rebuild {
         progress.end();
         let (rebuilt, report) = rebuilt?;
         let name = rebuilt.name();
-        let object = serde_json::json!({ "volume": name, "id": volume.id, "whole": report.is_whole(),
-            "report": report });
+        let whole = report.is_whole();
+        let object = serde_json::json!({
+            "volume": name, "id": volume.id, "whole": whole, "report": report,
+        });
         app.output.row(&object, || lines(&name, &report))?;
         Ok(report)
     }

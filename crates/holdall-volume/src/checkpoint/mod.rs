@@ -47,10 +47,7 @@ pub async fn checkpoint(context: &SealContext) -> Result<Option<CheckpointId>> {
     if first == 0 {
         return Ok(None);
     }
-    let id = CheckpointId {
-        sequence: first,
-        epoch: context.epoch,
-    };
+    let id = CheckpointId { sequence: first, epoch: context.epoch };
     let manifest = match earlier_attempt(context, id).await? {
         Some(manifest) => manifest,
         None => write(context, id).await?,
@@ -136,22 +133,12 @@ impl<'a> PartWriter<'a> {
         };
         let part_bytes = part_bytes_max(context.data.as_ref())?;
         let (rows, hasher) = (Vec::new(), blake3::Hasher::new());
-        Ok(Self {
-            context,
-            id,
-            part_bytes,
-            rows,
-            row_bytes: 0,
-            hasher,
-            manifest,
-        })
+        Ok(Self { context, id, part_bytes, rows, row_bytes: 0, hasher, manifest })
     }
 
     async fn copy_class(&mut self, class: char) -> Result<()> {
         let keys = &self.context.catalog_keys;
-        let mut list = List::prefix(keys.class(class))
-            .with_values()
-            .limit(PAGE_ROWS);
+        let mut list = List::prefix(keys.class(class)).with_values().limit(PAGE_ROWS);
         loop {
             let page = self.context.catalog.list(&list).await?;
             let last = page.rows.last().map(|row| row.key.as_str().to_owned());
@@ -159,15 +146,8 @@ impl<'a> PartWriter<'a> {
                 let Some(object) = found.object else {
                     return Err(without_value(&found.key));
                 };
-                let key = found
-                    .key
-                    .as_str()
-                    .strip_prefix(keys.root())
-                    .unwrap_or_default();
-                let row = CheckpointRow {
-                    key: key.to_owned(),
-                    value: object.value,
-                };
+                let key = found.key.as_str().strip_prefix(keys.root()).unwrap_or_default();
+                let row = CheckpointRow { key: key.to_owned(), value: object.value };
                 row.check(keys)?;
                 self.add(row).await?;
             }
@@ -280,9 +260,7 @@ async fn clean_up(context: &SealContext) -> Result<()> {
             }
         }
     }
-    log_reader::delete_log(data.as_ref(), keys, oldest.sequence)
-        .await
-        .map(drop)
+    log_reader::delete_log(data.as_ref(), keys, oldest.sequence).await.map(drop)
 }
 
 /// The checkpoints that have a manifest, newest first. Whether they are whole is not looked at.
@@ -305,16 +283,10 @@ pub async fn list_checkpoints(data: &dyn Backend, keys: &DataKeys) -> Result<Vec
 
 /// The checkpoint and part that an object is named for; no part is the manifest.
 pub(crate) fn parse_key(keys: &DataKeys, key: &Key) -> Option<(CheckpointId, Option<u32>)> {
-    let (id, part) = key
-        .as_str()
-        .strip_prefix(&keys.checkpoints())?
-        .split_once('/')?;
+    let (id, part) = key.as_str().strip_prefix(&keys.checkpoints())?.split_once('/')?;
     let (sequence, epoch) = id.split_once('-')?;
     let number = |hex| u64::from_str_radix(hex, 16).ok();
-    let id = CheckpointId {
-        sequence: number(sequence)?,
-        epoch: number(epoch)?,
-    };
+    let id = CheckpointId { sequence: number(sequence)?, epoch: number(epoch)? };
     if *key == keys.manifest(id.sequence, id.epoch) {
         return Some((id, None));
     }
@@ -369,16 +341,7 @@ impl CheckpointReader {
         manifest: Manifest,
     ) -> Self {
         let (data, keys, hasher) = (Arc::clone(data), keys.clone(), blake3::Hasher::new());
-        Self {
-            data,
-            keys,
-            id,
-            manifest,
-            part: 0,
-            rows: 0,
-            bytes: 0,
-            hasher,
-        }
+        Self { data, keys, id, manifest, part: 0, rows: 0, bytes: 0, hasher }
     }
 
     /// What the checkpoint is made of.
@@ -395,22 +358,14 @@ impl CheckpointReader {
         if self.part == self.manifest.parts {
             let digest = Digest(*self.hasher.finalize().as_bytes());
             let found = (self.rows, self.bytes, digest);
-            if found
-                != (
-                    self.manifest.rows,
-                    self.manifest.bytes,
-                    self.manifest.digest,
-                )
-            {
+            if found != (self.manifest.rows, self.manifest.bytes, self.manifest.digest) {
                 let key = self.keys.manifest(self.id.sequence, self.id.epoch);
                 let message = "a checkpoint's parts are not those that its manifest names";
                 return Err(Error::corrupt(Operation::Decode, message).with_key(&key));
             }
             return Ok(None);
         }
-        let key = self
-            .keys
-            .checkpoint(self.id.sequence, self.id.epoch, self.part);
+        let key = self.keys.checkpoint(self.id.sequence, self.id.epoch, self.part);
         let bytes = read_object(self.data.as_ref(), &key).await?;
         let rows = checkpoint::decode_part(self.keys.volume_id(), self.id, self.part, &bytes)
             .map_err(|e| e.with_key(&key))?;

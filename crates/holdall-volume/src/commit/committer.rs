@@ -8,14 +8,12 @@ use std::time::Duration;
 use futures::FutureExt;
 use futures::channel::oneshot;
 use futures::future::{BoxFuture, poll_fn};
-use bytes::Bytes;
-use holdall_core::{
-    Backend, BackendExt, Batch, Env, Error, ErrorKind, Expect, Key, Operation, Result, Revision,
-};
+use holdall_core::{Backend, Batch, Env, Error, ErrorKind, Expect, Operation, Result};
 
 use super::plan::Plan;
 use super::request::{Committed, Request, Write};
 use super::rows::Wanted;
+use super::writer::{Doubt, Writer};
 use crate::format::head::{Head, WriterRow};
 use crate::format::keys::CatalogKeys;
 use crate::format::log;
@@ -32,7 +30,7 @@ const GROUP_BYTES_MAX: usize = 4 << 20;
 const GROUP_STEPS_MAX: usize = 20_000;
 
 /// How often a group is planned again before its callers hear of it.
-const ATTEMPTS_MAX: u32 = 200;
+pub(super) const ATTEMPTS_MAX: u32 = 200;
 
 /// How often a plan may ask for more rows: entry, its chunks, their segments, lists below.
 const LOADS_MAX: u32 = 64;
@@ -52,10 +50,10 @@ pub(crate) struct CommitContext {
 pub(crate) struct Committer(Arc<Inner>);
 
 #[derive(Debug)]
-struct Inner {
-    context: CommitContext,
+pub(super) struct Inner {
+    pub(super) context: CommitContext,
     queue: Mutex<Queue>,
-    volume: RwLock<Arc<VolumeRow>>,
+    pub(super) volume: RwLock<Arc<VolumeRow>>,
     /// What the last batch has left; taken by the task that drives.
     writer: futures::lock::Mutex<Option<Writer>>,
     /// Inline bytes and commits that were committed since the log was last sealed.
@@ -73,33 +71,6 @@ struct Queue {
 struct Waiting {
     request: Request,
     answer: oneshot::Sender<Result<Committed>>,
-}
-
-/// A writer that has taken an epoch.
-#[derive(Clone, Debug)]
-struct Writer {
-    epoch: u64,
-    row: WriterRow,
-    row_revision: Revision,
-    head: Head,
-    head_revision: Option<Revision>,
-    /// Counts the batches.
-    batch: u64,
-    /// Batches of the group under way of which it is not known whether they have happened.
-    doubts: Vec<Doubt>,
-}
-
-/// A batch of which it is not known whether it has happened, or still will.
-///
-/// It expects the head as it was: once the head has changed it can no longer happen. Until then
-/// several may be under way, of which one at most will happen.
-#[derive(Clone, Debug)]
-struct Doubt {
-    batch: u64,
-    /// The log row that it writes. Its number alone says too little: what another group left in
-    /// doubt may have landed under the same one.
-    log: Option<(Key, Bytes)>,
-    results: Vec<Result<Committed>>,
 }
 
 impl Committer {
@@ -231,7 +202,7 @@ impl Inner {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn close(&self, reason: &str) {
+    pub(super) fn close(&self, reason: &str) {
         self.queue().closed.get_or_insert_with(|| reason.to_owned());
     }
 
@@ -321,7 +292,7 @@ impl Inner {
         self.attempt(slot, requests).await
     }
 
-    async fn back_off(&self, attempt: u32, kind: ErrorKind) {
+    pub(super) async fn back_off(&self, attempt: u32, kind: ErrorKind) {
         let slots = match kind {
             ErrorKind::Conflict => u64::from(attempt.min(6)) * 100,
             _ => 1000 << attempt.min(7),
@@ -408,122 +379,6 @@ impl Inner {
         let message = "a commit needs more rows each time it is planned; split it";
         Err(Error::invalid(Operation::Commit, message))
     }
-
-    /// Reads head and writer again after a batch that did not happen, or may have. Returns the
-    /// results if it did.
-    async fn reload(
-        &self,
-        slot: &mut Option<Writer>,
-    ) -> Result<Option<Vec<Result<Committed>>>> {
-        let Some(writer) = slot.as_mut() else { return Ok(None) };
-        let context = &self.context;
-        let keys = [context.keys.head(), context.keys.writer(writer.epoch), context.keys.volume()];
-        let rows = context.catalog.get_many(&keys).await?;
-        let [head, row, volume] = rows.as_slice() else { return Ok(None) };
-        let Some(head) = head else { return Err(missing_head(&keys[0])) };
-        let still = match row {
-            Some(object) => {
-                writer.row = row::decode(&keys[1], &object.value)?;
-                writer.row_revision = object.revision.clone();
-                !writer.row.ended
-            }
-            None => false,
-        };
-        writer.head = row::decode(&keys[0], &head.value)?;
-        let before = writer.head_revision.replace(head.revision.clone());
-        let settled = self.settle(writer).await?;
-        if before.as_ref() != Some(&head.revision) {
-            // Those that have not happened by now expect another head: they never will.
-            writer.doubts.clear();
-        }
-        if !still {
-            let reason = "this writer was ended by another after its lease; open the volume again";
-            self.close(reason);
-            let ended = || Err(Error::closed(Operation::Commit, reason));
-            return settled.map_or_else(ended, |results| Ok(Some(results)));
-        }
-        if let Some(volume) = volume {
-            let volume = Arc::new(row::decode(&keys[2], &volume.value)?);
-            *self.volume.write().unwrap_or_else(PoisonError::into_inner) = volume;
-        }
-        Ok(settled)
-    }
-
-    /// Finds out whether one of the batches in doubt has happened.
-    async fn settle(&self, writer: &mut Writer) -> Result<Option<Vec<Result<Committed>>>> {
-        let newest = (writer.head.epoch, writer.head.batch);
-        for doubt in &writer.doubts {
-            let mut happened = newest == (writer.epoch, doubt.batch);
-            if let Some((key, value)) = doubt.log.as_ref().filter(|_| !happened) {
-                let found = self.context.catalog.get_all(key).await?;
-                happened = found.is_some_and(|found| found.value == *value);
-            }
-            if happened {
-                let results = doubt.results.clone();
-                writer.doubts.clear();
-                return Ok(Some(results));
-            }
-        }
-        Ok(None)
-    }
-
-    /// The writer of this handle; takes an epoch the first time.
-    async fn ensure_writer<'a>(&self, slot: &'a mut Option<Writer>) -> Result<&'a mut Writer> {
-        if slot.is_none() {
-            *slot = Some(self.take_epoch().await?);
-        }
-        slot.as_mut().ok_or_else(|| Error::closed(Operation::Commit, "the writer was ended"))
-    }
-
-    async fn take_epoch(&self) -> Result<Writer> {
-        let context = &self.context;
-        let lease = self.volume.read().unwrap_or_else(PoisonError::into_inner).policy.lease;
-        let head_key = context.keys.head();
-        let mut attempt = 0;
-        loop {
-            let found = context.catalog.get_all(&head_key).await?;
-            let found = found.ok_or_else(|| missing_head(&head_key))?;
-            let mut head: Head = row::decode(&head_key, &found.value)?;
-            let epoch = head.next_epoch;
-            head.next_epoch += 1;
-            let now = context.env.now();
-            let row = WriterRow {
-                holder: context.holder.clone(),
-                opened: now,
-                lease_until: now.plus(lease),
-                ended: false,
-            };
-            let key = context.keys.writer(epoch);
-            let mut batch = Batch::new();
-            let value = row::encode(&key, &row);
-            batch.put(key, value, Expect::Absent);
-            let value = row::encode(&head_key, &head);
-            batch.put(head_key.clone(), value, Expect::Revision(found.revision));
-            attempt += 1;
-            match context.catalog.apply(batch).await {
-                Ok(revision) => {
-                    let head_revision = Some(revision.clone());
-                    return Ok(Writer {
-                        epoch,
-                        row,
-                        row_revision: revision,
-                        head,
-                        head_revision,
-                        batch: 0,
-                        doubts: Vec::new(),
-                    });
-                }
-                // An epoch that was taken without our knowing is left to the sweep.
-                Err(error)
-                    if attempt < ATTEMPTS_MAX
-                        && matches!(error.kind(), ErrorKind::Conflict | ErrorKind::Unknown) =>
-                {
-                    self.back_off(attempt, error.kind()).await;
-                }
-                Err(error) => return Err(error),
-            }
-        }
-    }
 }
 
 /// What callers hear whose commit may have happened, whatever ended the finding out.
@@ -533,11 +388,6 @@ fn in_doubt_of(error: Error) -> Error {
     }
     let message = "the commit may have happened, and its outcome could not be read; look again";
     Error::unknown(Operation::Commit, message).with_source(error)
-}
-
-fn missing_head(key: &holdall_core::Key) -> Error {
-    let message = "the volume's catalog has no head; run `holdall rebuild`";
-    Error::corrupt(Operation::Commit, message).with_key(key)
 }
 
 /// The rows that the requests name, each once: mostly all that is needed.

@@ -19,7 +19,8 @@ mod plan_upload;
 mod request;
 mod rows;
 mod table;
+mod writer;
 
 pub(crate) use committer::{CommitContext, Committer};
-pub(crate) use request::{Draft, Maintain, Request, Write};
 pub use request::{Committed, Condition};
+pub(crate) use request::{Draft, Maintain, Request, Write};

@@ -198,9 +198,9 @@ impl Plan {
         let entry = self.entries.get(name).filter(|entry| !entry.is_expired(step.time));
         let version = entry.map(|entry| entry.version);
         let found = match (condition, version) {
-            (Condition::Always, _)
-            | (Condition::Absent, None)
-            | (Condition::Present, Some(_)) => return Ok(version),
+            (Condition::Always, _) | (Condition::Absent, None) | (Condition::Present, Some(_)) => {
+                return Ok(version);
+            }
             (Condition::Version(wanted), Some(found)) if wanted == found => return Ok(version),
             (_, Some(found)) => format!("is there, in version {found}"),
             (_, None) => "is not there".to_owned(),
@@ -283,8 +283,7 @@ impl Plan {
             let message = format!("there is a snapshot {name:?} already; choose another name");
             return Err(Error::conflict(Operation::Commit, message));
         }
-        let snapshot =
-            SnapshotRow { sequence: step.version, time: step.time, created: step.time };
+        let snapshot = SnapshotRow { sequence: step.version, time: step.time, created: step.time };
         self.snapshots.set(name.clone(), Some(snapshot.clone()));
         self.head.snapshot_last = step.version;
         step.changes.push(Change::Snapshot { name: name.clone(), snapshot });
@@ -347,7 +346,9 @@ impl Plan {
     /// Counts one chunk row more in a segment, which must still be there.
     pub(super) fn enter_segment(&mut self, id: SegmentId) -> Result<()> {
         match self.segments.get(&id).cloned() {
-            Some(mut row) if matches!(row.state, SegmentState::Live | SegmentState::Dead { .. }) => {
+            Some(mut row)
+                if matches!(row.state, SegmentState::Live | SegmentState::Dead { .. }) =>
+            {
                 row.state = SegmentState::Live;
                 row.chunks += 1;
                 self.segments.set(id, Some(row));
@@ -469,4 +470,3 @@ impl Write {
         first.into_iter().chain(second)
     }
 }
-

@@ -101,21 +101,13 @@ pub(crate) async fn process(
             .map(|chunk| {
                 let digest = Digest::of(chunk);
                 let id = ChunkId::new(&secret, &digest, order.level);
-                Hashed {
-                    id,
-                    digest,
-                    bytes: chunk.len() as u64,
-                }
+                Hashed { id, digest, bytes: chunk.len() as u64 }
             })
             .collect();
         (chunks, hashed)
     })
     .await?;
-    let known = if order.copy {
-        BTreeMap::new()
-    } else {
-        look_up(&packer, &hashed).await?
-    };
+    let known = if order.copy { BTreeMap::new() } else { look_up(&packer, &hashed).await? };
     let mut seen = HashSet::new();
     let new: Vec<(ChunkId, Bytes)> = hashed
         .iter()
@@ -131,12 +123,7 @@ pub(crate) async fn process(
         position: 0,
     };
     let frames = compute(&context.env, bytes, move || encode(place, new, order)).await??;
-    Ok(Processed {
-        chunks: hashed,
-        known,
-        frames,
-        permit,
-    })
+    Ok(Processed { chunks: hashed, known, frames, permit })
 }
 
 /// Finds the chunks that need not be stored again. A row that nothing has named for long does not
@@ -152,24 +139,15 @@ async fn look_up(packer: &Packer, chunks: &[Hashed]) -> Result<BTreeMap<ChunkId,
     let mut known = BTreeMap::new();
     let mut missing = Vec::new();
     for ((id, key), found) in ids.into_iter().zip(&keys).zip(rows) {
-        let row = found
-            .map(|found| row::decode::<ChunkRow>(key, &found.value))
-            .transpose()?;
-        let idle = row
-            .and_then(|row| row.idle_since)
-            .map(|since| now.since(since));
+        let row = found.map(|found| row::decode::<ChunkRow>(key, &found.value)).transpose()?;
+        let idle = row.and_then(|row| row.idle_since).map(|since| now.since(since));
         if row.is_some() && idle.is_none_or(|idle| idle <= packer.idle_max()) {
             known.insert(id, None);
         } else {
             missing.push(id);
         }
     }
-    known.extend(
-        packer
-            .pending(&missing)
-            .into_iter()
-            .map(|(id, placed)| (id, Some(placed))),
-    );
+    known.extend(packer.pending(&missing).into_iter().map(|(id, placed)| (id, Some(placed))));
     Ok(known)
 }
 
@@ -206,10 +184,8 @@ fn encode_frame(
     mut group: Vec<(ChunkId, Bytes)>,
     order: Order,
 ) -> Result<EncodedFrame> {
-    let chunks: Vec<(ChunkId, u32)> = group
-        .iter()
-        .map(|(id, bytes)| (*id, bytes.len() as u32))
-        .collect();
+    let chunks: Vec<(ChunkId, u32)> =
+        group.iter().map(|(id, bytes)| (*id, bytes.len() as u32)).collect();
     let raw = match group.pop() {
         Some((_, only)) if group.is_empty() => only,
         last => {
@@ -218,10 +194,7 @@ fn encode_frame(
         }
     };
     if raw.len() > RAW_BYTES_MAX {
-        let message = format!(
-            "a chunk has {} bytes; at most {RAW_BYTES_MAX} fit",
-            raw.len()
-        );
+        let message = format!("a chunk has {} bytes; at most {RAW_BYTES_MAX} fit", raw.len());
         return Err(Error::invalid(Operation::Put, message));
     }
     let lengths: Vec<u32> = chunks.iter().map(|(_, bytes)| *bytes).collect();
@@ -230,28 +203,12 @@ fn encode_frame(
     } else {
         SCRATCH.with_borrow_mut(|scratch| {
             scratch.clear();
-            frame::encode(
-                place,
-                order.level,
-                &lengths,
-                &raw,
-                order.compression,
-                scratch,
-            )?;
+            frame::encode(place, order.level, &lengths, &raw, order.compression, scratch)?;
             let plain = scratch.len() == HEADER_BYTES + lengths.len() * 4 + raw.len();
-            Ok(if plain {
-                Body::Plain(raw)
-            } else {
-                Body::Frame(scratch.as_slice().into())
-            })
+            Ok(if plain { Body::Plain(raw) } else { Body::Frame(scratch.as_slice().into()) })
         })?
     };
-    Ok(EncodedFrame {
-        level: order.level,
-        chunks,
-        body,
-        copy: order.copy,
-    })
+    Ok(EncodedFrame { level: order.level, chunks, body, copy: order.copy })
 }
 
 thread_local! {
@@ -278,9 +235,7 @@ fn looks_random(raw: &[u8]) -> bool {
         samples.extend_from_slice(&raw[at..at + SAMPLE_BYTES]);
     }
     let mut counts = [0_u64; 256];
-    samples
-        .iter()
-        .for_each(|byte| counts[usize::from(*byte)] += 1);
+    samples.iter().for_each(|byte| counts[usize::from(*byte)] += 1);
     // For bytes drawn at random the sum of squares is n²/256 + n, give or take a hundredth.
     let squares: u64 = counts.iter().map(|count| count * count).sum();
     let n = samples.len() as u64;
@@ -304,12 +259,7 @@ mod tests {
             assert!(looks_random(&noise[..bytes]));
         }
         let sixty_four: Vec<u8> = noise.iter().map(|byte| byte & 63).collect();
-        let repeating: Vec<u8> = noise[..1000]
-            .iter()
-            .copied()
-            .cycle()
-            .take(1 << 20)
-            .collect();
+        let repeating: Vec<u8> = noise[..1000].iter().copied().cycle().take(1 << 20).collect();
         let mut mixed = noise.clone();
         mixed[300_000..600_000].fill(b' ');
         for bytes in [sixty_four, repeating, mixed, vec![0; 1 << 20]] {

@@ -154,10 +154,8 @@ impl Cutter {
             return Ok(None);
         }
         let carry = std::mem::take(&mut self.carry);
-        let (chunks, carry) = compute(&self.env, carry.len().min(BLOCK_BYTES), move || {
-            cut(carry, ended)
-        })
-        .await?;
+        let (chunks, carry) =
+            compute(&self.env, carry.len().min(BLOCK_BYTES), move || cut(carry, ended)).await?;
         let last = ended && carry.is_empty();
         if !(self.size == 0 && last && chunks.len() == 1) {
             self.hash(chunks.clone()).await?;
@@ -194,14 +192,10 @@ impl Cutter {
             }
             let buffer = buffer.get_or_insert_with(|| {
                 let mut buffer = self.buffers.take();
-                buffer
-                    .appender()
-                    .extend_from_slice(&std::mem::take(&mut self.carry));
+                buffer.appender().extend_from_slice(&std::mem::take(&mut self.carry));
                 buffer
             });
-            let piece = self
-                .rest
-                .split_to(self.rest.len().min(CHUNK_BYTES_MAX - held));
+            let piece = self.rest.split_to(self.rest.len().min(CHUNK_BYTES_MAX - held));
             buffer.appender().extend_from_slice(&piece);
         }
         if let Some(buffer) = buffer {
@@ -213,9 +207,7 @@ impl Cutter {
 
 impl std::fmt::Debug for Cutter {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Cutter")
-            .field("size", &self.size)
-            .finish_non_exhaustive()
+        f.debug_struct("Cutter").field("size", &self.size).finish_non_exhaustive()
     }
 }
 

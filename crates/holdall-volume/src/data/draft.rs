@@ -34,8 +34,7 @@ impl Draft {
     ) -> Result<()> {
         self.places.extend(block.known);
         let placed = packer.append(block.frames, entries).await?;
-        self.places
-            .extend(placed.into_iter().map(|(id, placed)| (id, Some(placed))));
+        self.places.extend(placed.into_iter().map(|(id, placed)| (id, Some(placed))));
         drop(block.permit);
         Ok(())
     }
@@ -59,11 +58,7 @@ impl Draft {
         .await?;
         for level in lists.chunk_by(|a, b| a.node.level == b.node.level) {
             for some in level.chunks(LISTS_AT_ONCE) {
-                let order = Order {
-                    level: some[0].node.level,
-                    compression,
-                    copy: false,
-                };
+                let order = Order { level: some[0].node.level, compression, copy: false };
                 let bytes = some.iter().map(|list| list.bytes.clone()).collect();
                 let block = process(Arc::clone(packer), bytes, order, None).await?;
                 self.pack(packer, block, Vec::new()).await?;
@@ -73,20 +68,12 @@ impl Draft {
             let entry = directory_entry(hint, nodes.clone(), size, digest);
             packer.append(Vec::new(), vec![entry]).await?;
         }
-        Ok(Packed {
-            nodes,
-            lists,
-            leaves,
-            size,
-            digest,
-        })
+        Ok(Packed { nodes, lists, leaves, size, digest })
     }
 
     /// The places of all chunks that were packed.
     pub(crate) fn places(&self) -> impl Iterator<Item = (ChunkId, Place)> {
-        self.places
-            .iter()
-            .filter_map(|(id, placed)| Some((*id, placed.as_ref()?.place)))
+        self.places.iter().filter_map(|(id, placed)| Some((*id, placed.as_ref()?.place)))
     }
 
     /// Has every segment written that has one of the chunks.
@@ -95,14 +82,10 @@ impl Draft {
         packer: &Arc<Packer>,
     ) -> Result<BTreeMap<SegmentId, StagedSegment>> {
         let placed = self.places.values().flatten();
-        let segments: BTreeMap<SegmentId, _> = placed
-            .map(|placed| (placed.segment.id(), placed.segment.clone()))
-            .collect();
+        let segments: BTreeMap<SegmentId, _> =
+            placed.map(|placed| (placed.segment.id(), placed.segment.clone())).collect();
         let staged = packer.flush(segments.into_values().collect()).await?;
-        Ok(staged
-            .into_iter()
-            .map(|segment| (segment.id, segment))
-            .collect())
+        Ok(staged.into_iter().map(|segment| (segment.id, segment)).collect())
     }
 }
 
@@ -125,43 +108,22 @@ impl Packed {
         let mut chunks = Vec::with_capacity(self.leaves.len() + self.lists.len());
         let mut seen = HashSet::with_capacity(chunks.capacity());
         let lists = self.lists.into_iter().map(|list| (list.node, list.nodes));
-        for (node, children) in self
-            .leaves
-            .iter()
-            .map(|node| (*node, Vec::new()))
-            .chain(lists)
-        {
+        for (node, children) in self.leaves.iter().map(|node| (*node, Vec::new())).chain(lists) {
             // Nodes of earlier parts are not in the draft: they were staged with their part.
             let Some(found) = draft.places.get(&node.id) else {
                 continue;
             };
             if seen.insert(node.id) {
                 let place = found.as_ref().map(|placed| placed.place);
-                chunks.push(StagedChunk {
-                    id: node.id,
-                    level: node.level,
-                    place,
-                    children,
-                });
+                chunks.push(StagedChunk { id: node.id, level: node.level, place, children });
             }
         }
-        let mut named: Vec<SegmentId> = chunks
-            .iter()
-            .filter_map(|chunk| Some(chunk.place?.segment))
-            .collect();
+        let mut named: Vec<SegmentId> =
+            chunks.iter().filter_map(|chunk| Some(chunk.place?.segment)).collect();
         named.sort_unstable();
         named.dedup();
-        let segments = named
-            .iter()
-            .filter_map(|id| durable.get(id).copied())
-            .collect();
-        Stored {
-            nodes: self.nodes,
-            size: self.size,
-            digest: self.digest,
-            chunks,
-            segments,
-        }
+        let segments = named.iter().filter_map(|id| durable.get(id).copied()).collect();
+        Stored { nodes: self.nodes, size: self.size, digest: self.digest, chunks, segments }
     }
 }
 
@@ -183,16 +145,9 @@ pub(crate) fn directory_entry(
         content: Content::Tree(nodes),
         inline: Bytes::new(),
     };
-    DirectoryEntry {
-        name: hint.name,
-        entry,
-    }
+    DirectoryEntry { name: hint.name, entry }
 }
 
 pub(crate) fn nodes_of(block: &Processed, level: u8) -> impl Iterator<Item = Node> {
-    block.chunks.iter().map(move |chunk| Node {
-        id: chunk.id,
-        bytes: chunk.bytes,
-        level,
-    })
+    block.chunks.iter().map(move |chunk| Node { id: chunk.id, bytes: chunk.bytes, level })
 }

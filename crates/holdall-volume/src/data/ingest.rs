@@ -41,13 +41,7 @@ impl Ingest {
     ) -> Self {
         let env = packer.context().env.clone();
         let cutter = Cutter::new(env, source, Arc::clone(&packer.chunk_buffers));
-        Self {
-            packer,
-            cutter,
-            compression,
-            hint,
-            digest: Digest::of(&[]),
-        }
+        Self { packer, cutter, compression, hint, digest: Digest::of(&[]) }
     }
 
     /// Stores the next bytes: about `bytes_max`, at most a block more. Nothing if there are none.
@@ -67,9 +61,7 @@ impl Ingest {
         }
         let whole = first_byte == 0 && self.cutter.is_finished();
         let hint = self.hint.take().filter(|_| whole);
-        let packed = draft
-            .fold(&self.packer, leaves, self.digest, self.compression, hint)
-            .await?;
+        let packed = draft.fold(&self.packer, leaves, self.digest, self.compression, hint).await?;
         let durable = draft.flush(&self.packer).await?;
         Ok(Some(packed.stored(&draft, &durable)))
     }
@@ -80,11 +72,7 @@ impl Ingest {
     }
 
     fn order(&self) -> Order {
-        Order {
-            level: 0,
-            compression: self.compression,
-            copy: false,
-        }
+        Order { level: 0, compression: self.compression, copy: false }
     }
 
     /// Packs the last block of a part: now the digest is known, and of a value that is one part
@@ -160,9 +148,7 @@ impl Ingest {
             let ((cut, done), ()) = try_join(cutting, packing).await?;
             worked = done.transpose()?;
             if may_cut {
-                more = cut
-                    .as_ref()
-                    .is_some_and(|block| !block.last && self.cutter.size() < end);
+                more = cut.as_ref().is_some_and(|block| !block.last && self.cutter.size() < end);
             }
             if let Some(block) = cut {
                 let packer = Arc::clone(&self.packer);

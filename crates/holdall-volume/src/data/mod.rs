@@ -131,9 +131,5 @@ async fn compute<T: Send + 'static>(
     bytes: usize,
     job: impl FnOnce() -> T + Send + 'static,
 ) -> Result<T> {
-    if bytes < INLINE_BYTES {
-        Ok(job())
-    } else {
-        env.blocking(job).await
-    }
+    if bytes < INLINE_BYTES { Ok(job()) } else { env.blocking(job).await }
 }

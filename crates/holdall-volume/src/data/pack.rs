@@ -50,10 +50,7 @@ pub(crate) struct PackSettings {
 
 impl From<&Policy> for PackSettings {
     fn from(policy: &Policy) -> Self {
-        Self {
-            segment_bytes: policy.segment_bytes,
-            grace: policy.grace,
-        }
+        Self { segment_bytes: policy.segment_bytes, grace: policy.grace }
     }
 }
 
@@ -138,10 +135,7 @@ impl Segment {
             let message = "the volume was closed before a segment was written";
             Err(Error::closed(Operation::Put, message))
         });
-        Ok(StagedSegment {
-            id: self.id,
-            bytes: outcome?,
-        })
+        Ok(StagedSegment { id: self.id, bytes: outcome? })
     }
 }
 
@@ -203,9 +197,7 @@ impl Packer {
     pub(crate) fn pending(&self, ids: &[ChunkId]) -> Vec<(ChunkId, Placed)> {
         let now = self.context.env.elapsed();
         let mut state = self.state();
-        ids.iter()
-            .filter_map(|id| Some((*id, state.pending.get(id, now)?)))
-            .collect()
+        ids.iter().filter_map(|id| Some((*id, state.pending.get(id, now)?))).collect()
     }
 
     /// Forgets that chunks were stored in this segment lately: it was collected, so they must be
@@ -254,10 +246,7 @@ impl Packer {
             self.write_closed();
             if let Err(room) = appended {
                 frames.push_front(frame);
-                return Appended {
-                    placed,
-                    rest: Some((frames, room)),
-                };
+                return Appended { placed, rest: Some((frames, room)) };
             }
         }
         if !entries.is_empty()
@@ -290,18 +279,12 @@ impl Packer {
             state.waiting.push(sender);
             return Err(receiver);
         }
-        let State {
-            open: Some(open),
-            pending,
-            ..
-        } = &mut *state
-        else {
+        let State { open: Some(open), pending, .. } = &mut *state else {
             return Ok(());
         };
         let new = self.push(open, frame);
         if !frame.copy {
-            new.iter()
-                .for_each(|(id, placed)| pending.insert(*id, placed.clone(), now));
+            new.iter().for_each(|(id, placed)| pending.insert(*id, placed.clone(), now));
         }
         placed.extend(new);
         Ok(())
@@ -322,16 +305,10 @@ impl Packer {
             return false;
         }
         state.counter += 1;
-        let id = SegmentId {
-            epoch: self.epoch,
-            counter: state.counter,
-        };
+        let id = SegmentId { epoch: self.epoch, counter: state.counter };
         let (sender, receiver) = oneshot::channel();
         state.open = Some(Open {
-            segment: Segment {
-                id,
-                outcome: receiver.shared(),
-            },
+            segment: Segment { id, outcome: receiver.shared() },
             buffer: self.segment_buffers.take(),
             directory: Directory::default(),
             wanted: false,
@@ -364,23 +341,10 @@ impl Packer {
         }
         let bytes = (open.buffer.len() - at) as u32;
         let (at, level, chunks) = (at as u32, frame.level, frame.chunks.clone());
-        let frame = DirectoryFrame {
-            at,
-            bytes,
-            level,
-            chunks,
-        };
+        let frame = DirectoryFrame { at, bytes, level, chunks };
         let placed = places(segment, &frame)
             .into_iter()
-            .map(|(id, place)| {
-                (
-                    id,
-                    Placed {
-                        place,
-                        segment: open.segment.clone(),
-                    },
-                )
-            })
+            .map(|(id, place)| (id, Placed { place, segment: open.segment.clone() }))
             .collect();
         open.directory.frames.push(frame);
         placed
@@ -410,23 +374,8 @@ impl Packer {
     /// Never under the lock: a runtime that is shutting down drops the task at once.
     fn write_closed(self: &Arc<Self>) {
         let closed = std::mem::take(&mut self.state().closed);
-        for (
-            Open {
-                segment,
-                buffer,
-                directory,
-                outcome,
-                ..
-            },
-            flush,
-        ) in closed
-        {
-            let writing = Writing {
-                packer: Arc::clone(self),
-                id: segment.id,
-                flush,
-                done: false,
-            };
+        for (Open { segment, buffer, directory, outcome, .. }, flush) in closed {
+            let writing = Writing { packer: Arc::clone(self), id: segment.id, flush, done: false };
             self.context.env.spawn(async move {
                 let result = writing.run(buffer, directory).await;
                 // Nobody may be waiting any more.

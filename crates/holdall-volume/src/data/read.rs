@@ -42,9 +42,7 @@ pub(crate) struct ReadSettings {
 
 impl Default for ReadSettings {
     fn default() -> Self {
-        Self {
-            cache_bytes: 16 << 20,
-        }
+        Self { cache_bytes: 16 << 20 }
     }
 }
 
@@ -59,11 +57,7 @@ pub(crate) struct Reader {
 impl Reader {
     pub(crate) fn new(context: DataContext, settings: ReadSettings) -> Self {
         let cache = Arc::new(FrameCache::new(settings.cache_bytes));
-        Self {
-            context,
-            cache,
-            ahead: Budget::new(WINDOWS_AHEAD),
-        }
+        Self { context, cache, ahead: Budget::new(WINDOWS_AHEAD) }
     }
 
     /// The bytes of the range, in pieces. What is past the end is left out.
@@ -76,9 +70,7 @@ impl Reader {
         nodes: Vec<Node>,
         range: Range<u64>,
     ) -> impl Stream<Item = Result<Bytes>> + Send + 'static + use<> {
-        let ahead: Vec<_> = (1..WINDOWS)
-            .map_while(|_| self.ahead.try_acquire(1))
-            .collect();
+        let ahead: Vec<_> = (1..WINDOWS).map_while(|_| self.ahead.try_acquire(1)).collect();
         let at_once = 1 + ahead.len();
         let state = Arc::new((self.clone(), ahead));
         self.windows(nodes, range)
@@ -97,16 +89,11 @@ impl Reader {
     /// As [`stream`](Self::stream); `Invalid` if the range ends before it starts.
     pub(crate) async fn read(&self, nodes: Vec<Node>, range: Range<u64>) -> Result<Bytes> {
         if range.end < range.start {
-            let message = format!(
-                "the range ends at {}, before its start {}",
-                range.end, range.start
-            );
+            let message =
+                format!("the range ends at {}, before its start {}", range.end, range.start);
             return Err(Error::invalid(Operation::Get, message));
         }
-        let length = range
-            .end
-            .min(tree::size(&nodes))
-            .saturating_sub(range.start) as usize;
+        let length = range.end.min(tree::size(&nodes)).saturating_sub(range.start) as usize;
         let mut pieces = std::pin::pin!(self.stream(nodes, range));
         let Some(first) = pieces.try_next().await? else {
             return Ok(Bytes::new());
@@ -114,11 +101,7 @@ impl Reader {
         if first.len() >= length {
             // Whoever keeps few bytes should not keep all that was read with them.
             let few = length <= KEPT_BYTES_MAX;
-            return Ok(if few {
-                Bytes::copy_from_slice(&first)
-            } else {
-                first
-            });
+            return Ok(if few { Bytes::copy_from_slice(&first) } else { first });
         }
         // What a damaged row may say is not taken at its word.
         let mut whole = BytesMut::with_capacity(length.min(TRUSTED_BYTES_MAX));

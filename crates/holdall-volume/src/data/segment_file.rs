@@ -43,39 +43,19 @@ impl FrameFound {
     /// What a directory says of this frame; nothing if it cannot be read.
     pub(crate) fn listed(&self) -> Option<DirectoryFrame> {
         let found = self.found.as_ref().ok()?;
-        let chunks = found
-            .chunks
-            .iter()
-            .map(|(id, bytes)| (*id, bytes.len() as u32))
-            .collect();
-        Some(DirectoryFrame {
-            at: self.at,
-            bytes: self.bytes,
-            level: found.level,
-            chunks,
-        })
+        let chunks = found.chunks.iter().map(|(id, bytes)| (*id, bytes.len() as u32)).collect();
+        Some(DirectoryFrame { at: self.at, bytes: self.bytes, level: found.level, chunks })
     }
 }
 
 /// The places of a frame's chunks. Each gets its share of the frame's stored bytes, rounded down.
 pub(crate) fn places(segment: SegmentId, frame: &DirectoryFrame) -> Vec<(ChunkId, Place)> {
-    let raw_bytes: u64 = frame
-        .chunks
-        .iter()
-        .map(|(_, bytes)| u64::from(*bytes))
-        .sum();
+    let raw_bytes: u64 = frame.chunks.iter().map(|(_, bytes)| u64::from(*bytes)).sum();
     let mut at = 0;
     let place = |(id, bytes): &(ChunkId, u32)| {
         let stored = u64::from(frame.bytes) * u64::from(*bytes) / raw_bytes.max(1);
         let (frame_at, frame_bytes, stored) = (frame.at, frame.bytes, stored as u32);
-        let place = Place {
-            segment,
-            frame_at,
-            frame_bytes,
-            at,
-            bytes: *bytes,
-            stored,
-        };
+        let place = Place { segment, frame_at, frame_bytes, at, bytes: *bytes, stored };
         at = at.saturating_add(*bytes);
         (*id, place)
     };
@@ -106,9 +86,7 @@ pub(crate) async fn read_directory(
     let raw = file.decode(FrameKind::Directory, at, &frame)?.raw;
     postcard::from_bytes(&raw).map_err(|e| {
         let message = "a segment's directory cannot be decoded; run `holdall verify`";
-        Error::corrupt(Operation::Decode, message)
-            .with_key(&file.key)
-            .with_source(e)
+        Error::corrupt(Operation::Decode, message).with_key(&file.key).with_source(e)
     })
 }
 
@@ -125,11 +103,7 @@ pub(crate) fn frames(
     directory: Option<&Directory>,
 ) -> impl Stream<Item = Result<FrameFound>> + Send + 'static {
     let listed = directory.map(|directory| {
-        directory
-            .frames
-            .iter()
-            .map(|frame| (frame.at, frame.bytes))
-            .collect::<VecDeque<_>>()
+        directory.frames.iter().map(|frame| (frame.at, frame.bytes)).collect::<VecDeque<_>>()
     });
     let file = SegmentFile::new(context, id);
     stream::try_unfold((file, listed, 0), |(mut file, mut listed, at)| async move {
@@ -161,14 +135,7 @@ impl SegmentFile {
     fn new(context: &DataContext, id: SegmentId) -> Self {
         let key = context.data_keys.segment(id);
         let context = context.clone();
-        Self {
-            context,
-            id,
-            key,
-            size: None,
-            window_at: 0,
-            window: Bytes::new(),
-        }
+        Self { context, id, key, size: None, window_at: 0, window: Bytes::new() }
     }
 
     async fn size(&mut self) -> Result<u64> {
@@ -204,20 +171,12 @@ impl SegmentFile {
 
     fn place(&self, kind: FrameKind, position: u32) -> FramePlace {
         let owner = (self.id.epoch, self.id.counter);
-        FramePlace {
-            kind,
-            volume: self.context.data_keys.volume_id(),
-            owner,
-            position,
-        }
+        FramePlace { kind, volume: self.context.data_keys.volume_id(), owner, position }
     }
 
     fn decode(&self, kind: FrameKind, at: u32, frame: &Bytes) -> Result<frame::Frame> {
         frame::decode(self.place(kind, at), frame).map_err(|e| {
-            let message = format!(
-                "{} at {at} of its segment; run `holdall verify`",
-                e.message()
-            );
+            let message = format!("{} at {at} of its segment; run `holdall verify`", e.message());
             Error::new(e.kind(), Operation::Decode, message).with_key(&self.key)
         })
     }
@@ -241,10 +200,7 @@ impl SegmentFile {
                 let chunk = raw.split_to(bytes as usize);
                 (ChunkId::new(&secret, &Digest::of(&chunk), level), chunk)
             });
-            FrameChunks {
-                level,
-                chunks: chunks.collect(),
-            }
+            FrameChunks { level, chunks: chunks.collect() }
         })
         .await
     }
@@ -271,11 +227,7 @@ impl SegmentFile {
         let message =
             format!("{bytes} bytes at {at} of a segment are damaged; run `holdall verify`");
         let error = Error::corrupt(Operation::Decode, message).with_key(&self.key);
-        Ok(Some(FrameFound {
-            at,
-            bytes,
-            found: Err(error),
-        }))
+        Ok(Some(FrameFound { at, bytes, found: Err(error) }))
     }
 
     /// Kind and length of the frame whose header this is, if it can belong here.
@@ -302,9 +254,7 @@ impl SegmentFile {
                     return Ok(position);
                 }
             }
-            at += (bytes.len() as u64)
-                .saturating_sub(MAGIC.len() as u64 - 1)
-                .max(1);
+            at += (bytes.len() as u64).saturating_sub(MAGIC.len() as u64 - 1).max(1);
         }
         Ok(size)
     }

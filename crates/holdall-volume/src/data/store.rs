@@ -34,10 +34,7 @@ impl Packer {
         hint: Option<EntryHint>,
     ) -> Result<Stored> {
         let mut ingest = Ingest::new(Arc::clone(self), source, compression, hint);
-        Ok(ingest
-            .next_part(u64::MAX)
-            .await?
-            .unwrap_or_else(Stored::empty))
+        Ok(ingest.next_part(u64::MAX).await?.unwrap_or_else(Stored::empty))
     }
 
     /// Stores many values, several small ones to a frame in the order given, with one flush for
@@ -51,9 +48,7 @@ impl Packer {
         compression: Compression,
     ) -> Result<Vec<Stored>> {
         let _base = self.blocks.acquire(1).await?;
-        let extra: Vec<_> = (1..LANES)
-            .map_while(|_| self.blocks.try_acquire(1))
-            .collect();
+        let extra: Vec<_> = (1..LANES).map_while(|_| self.blocks.try_acquire(1)).collect();
         let mut hints = Vec::with_capacity(values.len());
         let mut sizes = Vec::with_capacity(values.len());
         let mut bytes = VecDeque::with_capacity(values.len());
@@ -62,20 +57,9 @@ impl Packer {
             sizes.push(value.len() as u64);
             bytes.push_back(value);
         }
-        let mut many = Many {
-            draft: Draft::default(),
-            values: Vec::new(),
-            hints,
-        };
-        many.values.extend(sizes.into_iter().map(|size| Value {
-            size,
-            ..Value::default()
-        }));
-        let order = Order {
-            level: 0,
-            compression,
-            copy: false,
-        };
+        let mut many = Many { draft: Draft::default(), values: Vec::new(), hints };
+        many.values.extend(sizes.into_iter().map(|size| Value { size, ..Value::default() }));
+        let order = Order { level: 0, compression, copy: false };
         let mut blocks = blocks(Arc::clone(self), bytes)
             .map(|block| work(Arc::clone(self), block, order))
             .buffered(1 + extra.len())
@@ -117,11 +101,7 @@ impl Packer {
         compression: Compression,
     ) -> Result<(Vec<(ChunkId, Place)>, Vec<StagedSegment>)> {
         let permit = self.blocks.acquire(1).await?;
-        let order = Order {
-            level,
-            compression,
-            copy: true,
-        };
+        let order = Order { level, compression, copy: true };
         let block = process(Arc::clone(self), chunks, order, Some(permit)).await?;
         let mut draft = Draft::default();
         draft.pack(self, block, Vec::new()).await?;
@@ -147,12 +127,7 @@ fn blocks(packer: Arc<Packer>, values: VecDeque<Bytes>) -> impl Stream<Item = Re
         number: usize,
         chunks: VecDeque<(usize, Bytes)>,
     }
-    let state = State {
-        packer,
-        values,
-        number: 0,
-        chunks: VecDeque::new(),
-    };
+    let state = State { packer, values, number: 0, chunks: VecDeque::new() };
     stream::try_unfold(state, |mut state| async move {
         let mut block = ManyBlock::default();
         let mut bytes = 0;
@@ -169,9 +144,7 @@ fn blocks(packer: Arc<Packer>, values: VecDeque<Bytes>) -> impl Stream<Item = Re
             state.number += 1;
             if value.len() <= CHUNK_BYTES_MIN {
                 // A value without bytes has no chunk.
-                state
-                    .chunks
-                    .extend((!value.is_empty()).then_some((number, value)));
+                state.chunks.extend((!value.is_empty()).then_some((number, value)));
                 continue;
             }
             let env = state.packer.context().env.clone();
@@ -180,9 +153,7 @@ fn blocks(packer: Arc<Packer>, values: VecDeque<Bytes>) -> impl Stream<Item = Re
                 (cut_all(value), digest)
             })
             .await?;
-            state
-                .chunks
-                .extend(chunks.into_iter().map(|chunk| (number, chunk)));
+            state.chunks.extend(chunks.into_iter().map(|chunk| (number, chunk)));
             block.digests.push((number, digest));
         }
         Ok((!block.chunks.is_empty()).then_some((block, state)))
@@ -200,11 +171,7 @@ async fn work(packer: Arc<Packer>, block: Result<ManyBlock>, order: Order) -> Re
     let block = block?;
     let (numbers, chunks) = block.chunks.into_iter().unzip();
     let processed = process(packer, chunks, order, None).await?;
-    Ok(Worked {
-        numbers,
-        digests: block.digests,
-        block: processed,
-    })
+    Ok(Worked { numbers, digests: block.digests, block: processed })
 }
 
 #[derive(Debug, Default)]
@@ -255,19 +222,12 @@ impl Many {
                 None => None,
                 Some(digest) => {
                     let leaves = value.leaves;
-                    Some(
-                        self.draft
-                            .fold(packer, leaves, digest, compression, hint)
-                            .await?,
-                    )
+                    Some(self.draft.fold(packer, leaves, digest, compression, hint).await?)
                 }
             });
         }
         let durable = self.draft.flush(packer).await?;
         let stored = |packed: Packed| packed.stored(&self.draft, &durable);
-        Ok(packed
-            .into_iter()
-            .map(|packed| packed.map_or_else(Stored::empty, stored))
-            .collect())
+        Ok(packed.into_iter().map(|packed| packed.map_or_else(Stored::empty, stored)).collect())
     }
 }

@@ -27,16 +27,8 @@ impl List {
         let bytes = Bytes::from(encode_list(nodes));
         let level = nodes.first().map_or(0, |node| node.level).saturating_add(1);
         let id = ChunkId::new(secret, &Digest::of(&bytes), level);
-        let node = Node {
-            id,
-            bytes: size(nodes),
-            level,
-        };
-        Self {
-            node,
-            nodes: nodes.to_vec(),
-            bytes,
-        }
+        let node = Node { id, bytes: size(nodes), level };
+        Self { node, nodes: nodes.to_vec(), bytes }
     }
 }
 
@@ -98,17 +90,11 @@ mod tests {
     const SECRET: ChunkSecret = ChunkSecret([5; 32]);
 
     fn leaf(number: u64, bytes: u64, level: u8) -> Node {
-        Node {
-            id: ChunkId::new(&SECRET, &Digest::of(&number.to_le_bytes()), level),
-            bytes,
-            level,
-        }
+        Node { id: ChunkId::new(&SECRET, &Digest::of(&number.to_le_bytes()), level), bytes, level }
     }
 
     fn leaves(count: u64, bytes: u64, level: u8) -> Vec<Node> {
-        (0..count)
-            .map(|number| leaf(number, bytes, level))
-            .collect()
+        (0..count).map(|number| leaf(number, bytes, level)).collect()
     }
 
     /// Walks a folded tree down to `level`, checking every list on the way.
@@ -145,10 +131,7 @@ mod tests {
     fn a_hundred_gibibytes_are_one_level_of_lists() {
         let nodes = leaves(100 << 10, 1 << 20, 0);
         let (roots, lists) = fold(&SECRET, nodes.clone());
-        assert_eq!(
-            (roots.len(), lists.len(), size(&roots)),
-            (25, 25, 100 << 30)
-        );
+        assert_eq!((roots.len(), lists.len(), size(&roots)), (25, 25, 100 << 30));
         assert_eq!(unfold(&roots, &lists, 0), nodes);
     }
 
@@ -192,9 +175,7 @@ mod tests {
     fn a_range_finds_exactly_the_nodes_under_it() {
         let nodes = leaves(10, 10, 0);
         let find = |range: Range<u64>| -> Vec<u64> {
-            overlapping(&nodes, 100, &range)
-                .map(|(position, _)| position)
-                .collect()
+            overlapping(&nodes, 100, &range).map(|(position, _)| position).collect()
         };
         assert_eq!(find(100..200).len(), 10);
         assert_eq!(find(110..120), [110]);

@@ -41,9 +41,7 @@ impl CheckpointRow {
     /// `Corrupt` if it is not; `Unsupported` if a newer program wrote it.
     pub fn check(&self, keys: &CatalogKeys) -> Result<Key> {
         let mut characters = self.key.chars();
-        let class = characters
-            .next()
-            .filter(|class| CHECKPOINT_CLASSES.contains(class));
+        let class = characters.next().filter(|class| CHECKPOINT_CLASSES.contains(class));
         if class.is_none() || characters.next() != Some('/') {
             return Err(corrupt("has a row of another class"));
         }
@@ -87,11 +85,7 @@ pub fn encode_part(
     rows: &[CheckpointRow],
     compression: Compression,
 ) -> Result<Bytes> {
-    encode(
-        place(FrameKind::Checkpoint, volume, id, part),
-        &rows,
-        compression,
-    )
+    encode(place(FrameKind::Checkpoint, volume, id, part), &rows, compression)
 }
 
 /// Decodes a part. Each row must still be [checked](CheckpointRow::check).
@@ -113,11 +107,7 @@ impl Manifest {
     /// # Errors
     /// As [`frame::encode`].
     pub fn encode(&self, volume: VolumeId, id: CheckpointId) -> Result<Bytes> {
-        encode(
-            place(FrameKind::Manifest, volume, id, 0),
-            self,
-            Compression::None,
-        )
+        encode(place(FrameKind::Manifest, volume, id, 0), self, Compression::None)
     }
 
     /// Decodes the manifest.
@@ -134,12 +124,7 @@ impl Manifest {
 }
 
 fn place(kind: FrameKind, volume: VolumeId, id: CheckpointId, part: u32) -> FramePlace {
-    FramePlace {
-        kind,
-        volume,
-        owner: (id.sequence, id.epoch),
-        position: part,
-    }
+    FramePlace { kind, volume, owner: (id.sequence, id.epoch), position: part }
 }
 
 fn encode(place: FramePlace, body: &impl Serialize, compression: Compression) -> Result<Bytes> {
@@ -154,11 +139,7 @@ fn decode<T: serde::de::DeserializeOwned>(place: FramePlace, bytes: &Bytes) -> R
     let frame = frame::decode_whole(place, bytes, PART_RAW_BYTES_MAX)?;
     let (body, rest) = postcard::take_from_bytes(&frame.raw)
         .map_err(|e| corrupt("cannot be decoded").with_source(e))?;
-    if rest.is_empty() {
-        Ok(body)
-    } else {
-        Err(corrupt("has bytes behind its body"))
-    }
+    if rest.is_empty() { Ok(body) } else { Err(corrupt("has bytes behind its body")) }
 }
 
 fn corrupt(what: &str) -> Error {

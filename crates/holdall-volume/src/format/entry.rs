@@ -150,10 +150,7 @@ pub(super) fn check_inline(key: &Key, content: &Content, size: u64, inline: &Byt
 /// # Errors
 /// `Invalid`, with the limit.
 pub fn check_attributes(attributes: &BTreeMap<String, String>) -> Result<()> {
-    let bytes: usize = attributes
-        .iter()
-        .map(|(name, value)| name.len() + value.len())
-        .sum();
+    let bytes: usize = attributes.iter().map(|(name, value)| name.len() + value.len()).sum();
     if attributes.len() > ATTRIBUTES_MAX || bytes > ATTRIBUTE_BYTES_MAX {
         let count = attributes.len();
         let message = format!(
@@ -162,10 +159,7 @@ pub fn check_attributes(attributes: &BTreeMap<String, String>) -> Result<()> {
         );
         return Err(Error::invalid(Operation::Put, message));
     }
-    if attributes
-        .keys()
-        .any(|name| name.is_empty() || name.contains('\0'))
-    {
+    if attributes.keys().any(|name| name.is_empty() || name.contains('\0')) {
         let message = "an attribute's name is empty or holds a NUL character";
         return Err(Error::invalid(Operation::Put, message));
     }

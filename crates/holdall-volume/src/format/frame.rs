@@ -93,10 +93,7 @@ pub fn encode(
     out: &mut Vec<u8>,
 ) -> Result<u32> {
     if raw.len() > RAW_BYTES_MAX {
-        let message = format!(
-            "a frame has {} bytes; at most {RAW_BYTES_MAX} fit",
-            raw.len()
-        );
+        let message = format!("a frame has {} bytes; at most {RAW_BYTES_MAX} fit", raw.len());
         return Err(Error::invalid(Operation::Put, message));
     }
     let start = out.len();
@@ -112,9 +109,7 @@ pub fn encode(
     header[44..48].copy_from_slice(&(raw.len() as u32).to_le_bytes());
     header[52..56].copy_from_slice(&(chunks.len() as u32).to_le_bytes());
     out.extend_from_slice(&header);
-    chunks
-        .iter()
-        .for_each(|bytes| out.extend_from_slice(&bytes.to_le_bytes()));
+    chunks.iter().for_each(|bytes| out.extend_from_slice(&bytes.to_le_bytes()));
     let payload_at = out.len();
     let codec = compress(raw, compression, out);
     out[start + 6] = codec as u8;
@@ -185,9 +180,7 @@ impl Header {
     /// # Errors
     /// As [`decode`].
     pub fn parse(bytes: &[u8]) -> Result<Self> {
-        let header = bytes
-            .get(..HEADER_BYTES)
-            .ok_or_else(|| corrupt("is cut short"))?;
+        let header = bytes.get(..HEADER_BYTES).ok_or_else(|| corrupt("is cut short"))?;
         if header[..4] != MAGIC {
             return Err(corrupt("does not begin like one"));
         }
@@ -225,9 +218,7 @@ impl Header {
     }
 
     fn decode(&self, bytes: &Bytes) -> Result<Frame> {
-        let frame = bytes
-            .get(..self.frame_bytes())
-            .ok_or_else(|| corrupt("is cut short"))?;
+        let frame = bytes.get(..self.frame_bytes()).ok_or_else(|| corrupt("is cut short"))?;
         let mut checksum = crc32c::crc32c(&frame[..CHECKSUM_AT]);
         checksum = crc32c::crc32c_append(checksum, &[0; 4]);
         checksum = crc32c::crc32c_append(checksum, &frame[HEADER_BYTES..]);
@@ -243,12 +234,7 @@ impl Header {
         }
         let payload = bytes.slice(payload_at..self.frame_bytes());
         let raw = decompress(self.codec, payload, self.raw_bytes)?;
-        Ok(Frame {
-            level: self.level,
-            key_id: self.key_id,
-            chunks,
-            raw,
-        })
+        Ok(Frame { level: self.level, key_id: self.key_id, chunks, raw })
     }
 }
 
@@ -262,9 +248,7 @@ enum Codec {
 
 impl Codec {
     fn parse(byte: u8) -> Option<Self> {
-        [Self::None, Self::Lz4, Self::Zstd]
-            .into_iter()
-            .find(|codec| *codec as u8 == byte)
+        [Self::None, Self::Lz4, Self::Zstd].into_iter().find(|codec| *codec as u8 == byte)
     }
 }
 
@@ -275,13 +259,8 @@ fn compress(raw: &[u8], compression: Compression, out: &mut Vec<u8>) -> Codec {
     let written = match compression {
         Compression::None => None,
         Compression::Lz4 => {
-            out.resize(
-                start + lz4_flex::block::get_maximum_output_size(raw.len()),
-                0,
-            );
-            lz4_flex::block::compress_into(raw, &mut out[start..])
-                .ok()
-                .map(|n| (n, Codec::Lz4))
+            out.resize(start + lz4_flex::block::get_maximum_output_size(raw.len()), 0);
+            lz4_flex::block::compress_into(raw, &mut out[start..]).ok().map(|n| (n, Codec::Lz4))
         }
         Compression::Zstd { level } => {
             // Only as much room as would be worth it: incompressible bytes are given up early.
@@ -340,12 +319,7 @@ mod tests {
 
     fn place() -> FramePlace {
         let volume = VolumeId::from_random([3; 12]);
-        FramePlace {
-            kind: FrameKind::Chunks,
-            volume,
-            owner: (1, 2),
-            position: 99,
-        }
+        FramePlace { kind: FrameKind::Chunks, volume, owner: (1, 2), position: 99 }
     }
 
     fn sample(compression: Compression) -> (Vec<u8>, Bytes) {
@@ -358,17 +332,10 @@ mod tests {
 
     #[test]
     fn every_codec_gives_the_bytes_back() {
-        for compression in [
-            Compression::None,
-            Compression::Lz4,
-            Compression::Zstd { level: 3 },
-        ] {
+        for compression in [Compression::None, Compression::Lz4, Compression::Zstd { level: 3 }] {
             let (raw, bytes) = sample(compression);
             let frame = decode(place(), &bytes).unwrap();
-            assert_eq!(
-                (&frame.raw[..], &frame.chunks[..]),
-                (&raw[..], &[1000, 2000][..])
-            );
+            assert_eq!((&frame.raw[..], &frame.chunks[..]), (&raw[..], &[1000, 2000][..]));
             assert_eq!(bytes.len() < raw.len(), compression != Compression::None);
         }
     }
@@ -377,9 +344,7 @@ mod tests {
     fn incompressible_and_empty_bytes_are_stored_as_they_are() {
         let mut state = 1_u64;
         let mut noise = || {
-            state = state
-                .wrapping_mul(6_364_136_223_846_793_005)
-                .wrapping_add(1);
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
             (state >> 56) as u8
         };
         let noise: Vec<u8> = (0..10_000).map(|_| noise()).collect();
@@ -398,23 +363,10 @@ mod tests {
         let (raw, bytes) = sample(Compression::Lz4);
         let mut moved = bytes.to_vec();
         let owner = (7, 8);
-        let other = FramePlace {
-            owner,
-            position: 1234,
-            kind: FrameKind::Log,
-            ..place()
-        };
+        let other = FramePlace { owner, position: 1234, kind: FrameKind::Log, ..place() };
         rebind(&mut moved, other);
         let mut expected = Vec::new();
-        encode(
-            other,
-            0,
-            &[1000, 2000],
-            &raw,
-            Compression::Lz4,
-            &mut expected,
-        )
-        .unwrap();
+        encode(other, 0, &[1000, 2000], &raw, Compression::Lz4, &mut expected).unwrap();
         assert_eq!(moved, expected);
     }
 
@@ -424,14 +376,8 @@ mod tests {
         for position in 0..bytes.len() {
             let mut damaged = bytes.to_vec();
             damaged[position] ^= 4;
-            assert!(
-                decode(place(), &Bytes::from(damaged)).is_err(),
-                "flip at {position}"
-            );
-            assert!(
-                decode(place(), &bytes.slice(..position)).is_err(),
-                "cut at {position}"
-            );
+            assert!(decode(place(), &Bytes::from(damaged)).is_err(), "flip at {position}");
+            assert!(decode(place(), &bytes.slice(..position)).is_err(), "cut at {position}");
         }
     }
 
@@ -440,22 +386,10 @@ mod tests {
         let (_, bytes) = sample(Compression::None);
         let right = place();
         let wrong = [
-            FramePlace {
-                kind: FrameKind::Log,
-                ..right
-            },
-            FramePlace {
-                volume: VolumeId::from_random([4; 12]),
-                ..right
-            },
-            FramePlace {
-                owner: (2, 1),
-                ..right
-            },
-            FramePlace {
-                position: 98,
-                ..right
-            },
+            FramePlace { kind: FrameKind::Log, ..right },
+            FramePlace { volume: VolumeId::from_random([4; 12]), ..right },
+            FramePlace { owner: (2, 1), ..right },
+            FramePlace { position: 98, ..right },
         ];
         for place in wrong {
             assert!(decode(place, &bytes).is_err(), "{place:?}");

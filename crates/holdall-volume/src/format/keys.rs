@@ -31,10 +31,7 @@ impl VolumeId {
     /// Parses what [`as_str`](Self::as_str) shows.
     pub fn parse(text: &str) -> Option<Self> {
         let bytes: [u8; VOLUME_ID_BYTES] = text.as_bytes().try_into().ok()?;
-        bytes
-            .iter()
-            .all(|byte| ALPHABET.contains(byte))
-            .then_some(Self(bytes))
+        bytes.iter().all(|byte| ALPHABET.contains(byte)).then_some(Self(bytes))
     }
 
     /// The id's characters.
@@ -73,9 +70,7 @@ pub struct CatalogKeys {
 impl CatalogKeys {
     /// The keys of this volume.
     pub fn new(volume: VolumeId) -> Self {
-        Self {
-            root: format!("{volume}/00/"),
-        }
+        Self { root: format!("{volume}/00/") }
     }
 
     /// What all rows of the volume begin with.
@@ -295,10 +290,7 @@ impl DataKeys {
 
     /// One part of a run of the commit log. The epoch keeps two writers' runs apart.
     pub fn log(&self, first: Version, last: Version, epoch: u64, part: u32) -> Key {
-        key(format!(
-            "{}/log/{first:016x}-{last:016x}-{epoch:016x}/{part:08x}",
-            self.volume
-        ))
+        key(format!("{}/log/{first:016x}-{last:016x}-{epoch:016x}/{part:08x}", self.volume))
     }
 
     /// What all parts of the commit log begin with.
@@ -309,17 +301,13 @@ impl DataKeys {
     /// One part of a checkpoint. The epoch keeps two writers' checkpoints apart.
     pub fn checkpoint(&self, sequence: Version, epoch: u64, part: u32) -> Key {
         let volume = self.volume;
-        key(format!(
-            "{volume}/checkpoint/{sequence:016x}-{epoch:016x}/{part:08x}"
-        ))
+        key(format!("{volume}/checkpoint/{sequence:016x}-{epoch:016x}/{part:08x}"))
     }
 
     /// The manifest of a checkpoint, written last.
     pub fn manifest(&self, sequence: Version, epoch: u64) -> Key {
         let volume = self.volume;
-        key(format!(
-            "{volume}/checkpoint/{sequence:016x}-{epoch:016x}/manifest"
-        ))
+        key(format!("{volume}/checkpoint/{sequence:016x}-{epoch:016x}/manifest"))
     }
 
     /// What all checkpoints begin with.
@@ -350,21 +338,12 @@ mod tests {
         let keys = CatalogKeys::new(VolumeId::from_random([1; 12]));
         let name = Name::parse("a/ü b").unwrap();
         assert_eq!(keys.entry_name(&keys.entry(&name)), Some("a/ü b"));
-        assert_eq!(
-            keys.history_parts(&keys.history(&name, 77)),
-            Some(("a/ü b", 77))
-        );
+        assert_eq!(keys.history_parts(&keys.history(&name, 77)), Some(("a/ü b", 77)));
         assert_eq!(keys.log_sequence(&keys.log(9)), Some(9));
         let id = ChunkId([9; 32]);
         assert_eq!(keys.chunk_id(&keys.chunk(&id)), Some(id));
-        assert_eq!(
-            keys.chunk_id(&keys.idle(Timestamp::from_micros(5), &id)),
-            Some(id)
-        );
-        let segment = SegmentId {
-            epoch: 3,
-            counter: 4,
-        };
+        assert_eq!(keys.chunk_id(&keys.idle(Timestamp::from_micros(5), &id)), Some(id));
+        let segment = SegmentId { epoch: 3, counter: 4 };
         assert_eq!(keys.segment_id(&keys.segment(segment)), Some(segment));
         let data = DataKeys::new(VolumeId::from_random([1; 12]));
         assert_eq!(data.segment_id(&data.segment(segment)), Some(segment));

@@ -81,12 +81,7 @@ pub fn decode_commits(key: &Key, bytes: &Bytes) -> Result<Vec<Commit>> {
 
 /// Encodes the inline bytes of consecutive commits, one after the other.
 pub fn encode_inline(key: &Key, commits: &[Commit]) -> Bytes {
-    let inline = || {
-        commits
-            .iter()
-            .flat_map(|commit| &commit.changes)
-            .filter_map(Change::inline)
-    };
+    let inline = || commits.iter().flat_map(|commit| &commit.changes).filter_map(Change::inline);
     let mut tail = Vec::with_capacity(inline().map(Bytes::len).sum());
     inline().for_each(|bytes| tail.extend_from_slice(bytes));
     row::encode_with_tail(key, &(), &tail)
@@ -99,11 +94,7 @@ pub fn encode_inline(key: &Key, commits: &[Commit]) -> Bytes {
 pub fn restore_inline(key: &Key, bytes: &Bytes, commits: &mut [Commit]) -> Result<()> {
     let ((), mut tail): ((), Bytes) = row::decode_with_tail(key, bytes)?;
     split_inline(commits, &mut tail)?;
-    if tail.is_empty() {
-        Ok(())
-    } else {
-        Err(wrong_length(key))
-    }
+    if tail.is_empty() { Ok(()) } else { Err(wrong_length(key)) }
 }
 
 /// Gives the commits' entries their inline bytes from the front of `tail`.
@@ -165,34 +156,17 @@ pub const RUN_COMMITS_MAX: u64 = 1 << 20;
 impl LogPart {
     /// Where the frame of a part belongs.
     pub fn place(volume: VolumeId, run: (Version, Version), part: u32) -> FramePlace {
-        FramePlace {
-            kind: FrameKind::Log,
-            volume,
-            owner: run,
-            position: part,
-        }
+        FramePlace { kind: FrameKind::Log, volume, owner: run, position: part }
     }
 
     /// The finished part of these commits, whose inline bytes are taken along.
     pub fn new(run: (Version, Version), part: u32, parts: u32, commits: Vec<Commit>) -> Self {
-        let inline = || {
-            commits
-                .iter()
-                .flat_map(|commit| &commit.changes)
-                .filter_map(Change::inline)
-        };
+        let inline =
+            || commits.iter().flat_map(|commit| &commit.changes).filter_map(Change::inline);
         let mut bytes = Vec::with_capacity(inline().map(Bytes::len).sum());
         inline().for_each(|piece| bytes.extend_from_slice(piece));
         let inline = Bytes::from(bytes);
-        Self {
-            first: run.0,
-            last: run.1,
-            part,
-            parts,
-            unfinished: false,
-            commits,
-            inline,
-        }
+        Self { first: run.0, last: run.1, part, parts, unfinished: false, commits, inline }
     }
 
     /// Encodes the part as the one frame of an object.
@@ -219,10 +193,7 @@ impl LogPart {
         bytes: &Bytes,
     ) -> Result<Self> {
         let corrupt = |what: &str| {
-            Error::corrupt(
-                Operation::Decode,
-                format!("a part of the commit log {what}"),
-            )
+            Error::corrupt(Operation::Decode, format!("a part of the commit log {what}"))
         };
         let place = Self::place(volume, run, part);
         let frame = frame::decode_whole(place, bytes, PART_RAW_BYTES_MAX)?;
@@ -242,10 +213,6 @@ impl LogPart {
         }
         let mut inline = decoded.inline.clone();
         split_inline(&mut decoded.commits, &mut inline)?;
-        if inline.is_empty() {
-            Ok(decoded)
-        } else {
-            Err(corrupt("has too many inline bytes"))
-        }
+        if inline.is_empty() { Ok(decoded) } else { Err(corrupt("has too many inline bytes")) }
     }
 }

@@ -86,11 +86,7 @@ impl Policy {
         if self.grace < self.lease.saturating_mul(2) {
             return invalid("grace must be at least twice the lease");
         }
-        if self
-            .indexed
-            .iter()
-            .any(|name| name.is_empty() || name.contains('\0'))
-        {
+        if self.indexed.iter().any(|name| name.is_empty() || name.contains('\0')) {
             return invalid("an indexed attribute's name is empty or holds a NUL character");
         }
         Ok(())
@@ -121,14 +117,7 @@ impl VolumeRow {
         let raw = postcard::to_extend(self, Vec::new())
             .expect("a volume's row is plain data, which postcard writes to a Vec");
         let mut out = Vec::new();
-        frame::encode(
-            Self::place(volume),
-            0,
-            &[],
-            &raw,
-            Compression::None,
-            &mut out,
-        )?;
+        frame::encode(Self::place(volume), 0, &[], &raw, Compression::None, &mut out)?;
         Ok(Bytes::from(out))
     }
 
@@ -146,11 +135,6 @@ impl VolumeRow {
     }
 
     fn place(volume: VolumeId) -> FramePlace {
-        FramePlace {
-            kind: FrameKind::Volume,
-            volume,
-            owner: (0, 0),
-            position: 0,
-        }
+        FramePlace { kind: FrameKind::Volume, volume, owner: (0, 0), position: 0 }
     }
 }

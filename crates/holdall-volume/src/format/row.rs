@@ -39,11 +39,7 @@ pub fn encode_with_tail(key: &Key, body: &impl Serialize, tail: &[u8]) -> Bytes 
 /// program wrote them.
 pub fn decode<T: DeserializeOwned>(key: &Key, bytes: &Bytes) -> Result<T> {
     let (body, tail) = decode_with_tail(key, bytes)?;
-    if tail.is_empty() {
-        Ok(body)
-    } else {
-        Err(corrupt(key, "has bytes behind its body"))
-    }
+    if tail.is_empty() { Ok(body) } else { Err(corrupt(key, "has bytes behind its body")) }
 }
 
 /// Decodes a row: its body, and the raw bytes behind it, which are not copied.
@@ -51,11 +47,7 @@ pub fn decode<T: DeserializeOwned>(key: &Key, bytes: &Bytes) -> Result<T> {
 /// # Errors
 /// As [`decode`].
 pub fn decode_with_tail<T: DeserializeOwned>(key: &Key, bytes: &Bytes) -> Result<(T, Bytes)> {
-    let Some(end) = bytes
-        .len()
-        .checked_sub(CHECKSUM_BYTES)
-        .filter(|end| *end >= 1)
-    else {
+    let Some(end) = bytes.len().checked_sub(CHECKSUM_BYTES).filter(|end| *end >= 1) else {
         return Err(corrupt(key, "is too short"));
     };
     let (content, stored) = bytes.split_at(end);

@@ -35,10 +35,7 @@ impl SegmentId {
             let exact = hex.len() == 16 && hex.bytes().all(|b| b"0123456789abcdef".contains(&b));
             exact.then(|| u64::from_str_radix(hex, 16).ok()).flatten()
         };
-        Some(Self {
-            epoch: number(epoch)?,
-            counter: number(counter)?,
-        })
+        Some(Self { epoch: number(epoch)?, counter: number(counter)? })
     }
 }
 

@@ -71,8 +71,14 @@ pub(super) fn segment_of(pass: &Pass<'_>, listed: &Row) -> Result<Option<(Segmen
 async fn delete_one(pass: &mut Pass<'_>, id: SegmentId, segment: &SegmentRow) -> Result<()> {
     let object_key = pass.context.data_keys.segment(id);
     let object = pass.data.get(&object_key, ByteRange::new(0, 1)).await?;
-    if object.is_some() {
-        check(pass, id).await?;
+    if object.is_some() && is_named(pass, id).await? {
+        // A put that came since the row was read makes it live again; else rows contradict it.
+        let key = pass.context.keys.segment(id);
+        return if row_of(pass, id).await?.is_some_and(|now| now.state == segment.state) {
+            Err(still_named(&key))
+        } else {
+            Ok(())
+        };
     }
     if pass.options.dry_run {
         pass.report.segments_deleted += 1;
@@ -93,22 +99,23 @@ async fn delete_one(pass: &mut Pass<'_>, id: SegmentId, segment: &SegmentRow) ->
     Ok(())
 }
 
-async fn is_condemned(pass: &Pass<'_>, id: SegmentId) -> Result<bool> {
+async fn row_of(pass: &Pass<'_>, id: SegmentId) -> Result<Option<SegmentRow>> {
     let key = pass.context.keys.segment(id);
-    let Some(found) = pass.catalog.get_all(&key).await? else { return Ok(false) };
-    let segment: SegmentRow = row::decode(&key, &found.value)?;
+    let found = pass.catalog.get_all(&key).await?;
+    found.map(|found| row::decode(&key, &found.value)).transpose()
+}
+
+async fn is_condemned(pass: &Pass<'_>, id: SegmentId) -> Result<bool> {
+    let Some(segment) = row_of(pass, id).await? else { return Ok(false) };
     if segment.state == SegmentState::Deleting && segment.chunks > 0 {
-        return Err(still_named(&key));
+        return Err(still_named(&pass.context.keys.segment(id)));
     }
     Ok(segment.state == SegmentState::Deleting)
 }
 
-/// Compares a segment's directory with the catalog.
-///
-/// # Errors
-/// `Corrupt` if a chunk row points into the segment, whatever the segment's own row says.
-async fn check(pass: &mut Pass<'_>, id: SegmentId) -> Result<()> {
-    let key = pass.context.keys.segment(id);
+/// Compares a segment's directory with the catalog: whether a chunk row points into the segment,
+/// whatever the segment's own row says.
+async fn is_named(pass: &mut Pass<'_>, id: SegmentId) -> Result<bool> {
     let directory = match read_directory(&pass.context, id, None).await {
         Ok(directory) => directory,
         // What cannot say what it holds is compared with every chunk row there is.
@@ -116,8 +123,7 @@ async fn check(pass: &mut Pass<'_>, id: SegmentId) -> Result<()> {
             if pass.pointed_at.is_none() {
                 pass.pointed_at = Some(pointed_at(pass).await?);
             }
-            let named = pass.pointed_at.as_ref().is_some_and(|segments| segments.contains(&id));
-            return if named { Err(still_named(&key)) } else { Ok(()) };
+            return Ok(pass.pointed_at.as_ref().is_some_and(|segments| segments.contains(&id)));
         }
         Err(error) => return Err(error),
     };
@@ -126,10 +132,10 @@ async fn check(pass: &mut Pass<'_>, id: SegmentId) -> Result<()> {
     for some in chunks.chunks(CHUNKS_AT_ONCE) {
         let found = chunk_rows(pass, some).await?;
         if found.iter().flatten().any(|chunk| chunk.place.segment == id) {
-            return Err(still_named(&key));
+            return Ok(true);
         }
     }
-    Ok(())
+    Ok(false)
 }
 
 /// The rows of chunks, in this order.

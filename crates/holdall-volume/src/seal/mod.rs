@@ -118,16 +118,10 @@ impl State {
             return Err(Error::corrupt(Operation::Maintain, message).with_key(&keys[0]));
         };
         let head = row::decode(&keys[0], &head.value)?;
-        let sealed_row = sealed
-            .as_ref()
-            .map(|row| row::decode(&keys[1], &row.value))
-            .transpose()?;
+        let sealed_row =
+            sealed.as_ref().map(|row| row::decode(&keys[1], &row.value)).transpose()?;
         let revision = sealed.as_ref().map(|row| row.revision.clone());
-        Ok(Self {
-            head,
-            sealed: sealed_row.unwrap_or_default(),
-            revision,
-        })
+        Ok(Self { head, sealed: sealed_row.unwrap_or_default(), revision })
     }
 
     /// Writes `m/sealed` anew, if it is still what was read.
@@ -142,9 +136,7 @@ impl State {
 async fn step(context: &SealContext, state: &State, part_bytes: usize) -> Result<()> {
     let groups = next_groups(context, state.sealed.upto).await?;
     let commits = read_groups(context, state.sealed.upto, &groups).await?;
-    let last = commits
-        .last()
-        .map_or(state.sealed.upto, |commit| commit.sequence);
+    let last = commits.last().map_or(state.sealed.upto, |commit| commit.sequence);
     let written = write_run(context, commits, part_bytes).await?;
     let mut batch = Batch::new();
     for group in &groups {
@@ -169,23 +161,16 @@ async fn next_groups(context: &SealContext, upto: Version) -> Result<Vec<Version
         profile.batch_bytes_max.saturating_sub(1024) / keys.unsealed(0).as_bytes().len() as u64;
     let ops = profile.batch_ops_max.saturating_sub(1).min(bytes as usize);
     let limit = ops.clamp(1, RUN_GROUPS_MAX);
-    let list = |class, after: Key| {
-        List::prefix(keys.class(class))
-            .after(after.as_str())
-            .limit(limit)
-    };
+    let list =
+        |class, after: Key| List::prefix(keys.class(class)).after(after.as_str()).limit(limit);
     let commits = context.catalog.list(&list('l', keys.log(upto))).await?;
-    let inline = context
-        .catalog
-        .list(&list('v', keys.unsealed(upto)))
-        .await?;
+    let inline = context.catalog.list(&list('v', keys.unsealed(upto))).await?;
     let mut total = 0;
     let mut groups = Vec::new();
     for (commits, inline) in commits.rows.iter().zip(&inline.rows) {
-        let (Some(group), beside) = (
-            keys.log_sequence(&commits.key),
-            keys.log_sequence(&inline.key),
-        ) else {
+        let (Some(group), beside) =
+            (keys.log_sequence(&commits.key), keys.log_sequence(&inline.key))
+        else {
             return Err(gap(upto).with_key(&commits.key));
         };
         if beside != Some(group) {
@@ -199,11 +184,7 @@ async fn next_groups(context: &SealContext, upto: Version) -> Result<Vec<Version
         }
         groups.push(group);
     }
-    if groups.is_empty() {
-        Err(gap(upto))
-    } else {
-        Ok(groups)
-    }
+    if groups.is_empty() { Err(gap(upto)) } else { Ok(groups) }
 }
 
 /// The commits of these groups, with their inline bytes, in order and without a gap.
@@ -225,9 +206,7 @@ async fn read_groups(
         };
         let mut decoded = log::decode_commits(&log_keys[index], &row.value)?;
         log::restore_inline(&inline_keys[index], &inline.value, &mut decoded)?;
-        let ends = decoded
-            .last()
-            .is_some_and(|commit| commit.sequence == *group);
+        let ends = decoded.last().is_some_and(|commit| commit.sequence == *group);
         commits.append(&mut decoded);
         if !ends {
             return Err(gap(upto).with_key(&log_keys[index]));
@@ -259,10 +238,7 @@ async fn write_run(context: &SealContext, commits: Vec<Commit>, part_bytes: usiz
         let next = parts.peek().and_then(|commits| commits.first());
         let ends = commits.last();
         let unfinished = next.is_some_and(|n| ends.is_some_and(|e| e.sequence == n.sequence));
-        let part = LogPart {
-            unfinished,
-            ..LogPart::new(run, number, count, commits)
-        };
+        let part = LogPart { unfinished, ..LogPart::new(run, number, count, commits) };
         number += 1;
         let (volume, compression) = (context.data_keys.volume_id(), context.compression);
         let encoding = context.env.blocking(move || {
@@ -283,24 +259,15 @@ fn split(commits: Vec<Commit>, part_bytes: usize) -> Vec<Vec<Commit>> {
     let mut parts = vec![Vec::new()];
     let mut used = 0;
     for commit in commits {
-        let mut open = Commit {
-            changes: Vec::new(),
-            ..commit
-        };
+        let mut open = Commit { changes: Vec::new(), ..commit };
         used += COMMIT_BYTES;
         for change in commit.changes {
             let bytes = change_bytes(&change);
             if used + bytes > part_bytes && used > COMMIT_BYTES {
-                let rest = Commit {
-                    changes: Vec::new(),
-                    ..open
-                };
+                let rest = Commit { changes: Vec::new(), ..open };
                 let begun = std::mem::replace(&mut open, rest);
                 if !begun.changes.is_empty() {
-                    parts
-                        .last_mut()
-                        .expect("there is always a part")
-                        .push(begun);
+                    parts.last_mut().expect("there is always a part").push(begun);
                 }
                 parts.push(Vec::new());
                 used = COMMIT_BYTES;
@@ -326,15 +293,9 @@ fn change_bytes(change: &Change) -> usize {
 /// Writes one part, unless an earlier attempt of the same writer did.
 async fn write_part(context: &SealContext, part: LogPart, bytes: Bytes) -> Result<()> {
     let run = (part.first, part.last);
-    let key = context
-        .data_keys
-        .log(run.0, run.1, context.epoch, part.part);
+    let key = context.data_keys.log(run.0, run.1, context.epoch, part.part);
     let conditions = context.data.profile().conditions;
-    let expect = if conditions == Conditions::None {
-        Expect::Any
-    } else {
-        Expect::Absent
-    };
+    let expect = if conditions == Conditions::None { Expect::Any } else { Expect::Absent };
     let error = match context.data.put(&key, bytes.clone(), expect).await {
         Ok(_) => return Ok(()),
         Err(error) => error,

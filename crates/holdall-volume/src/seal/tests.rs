@@ -31,13 +31,7 @@ impl Failing {
         after: bool,
     ) -> Self {
         let profile = inner.profile().clone();
-        Self {
-            inner,
-            profile,
-            calls: Arc::clone(calls),
-            at,
-            after,
-        }
+        Self { inner, profile, calls: Arc::clone(calls), at, after }
     }
 
     async fn call<T: Send>(
@@ -68,12 +62,10 @@ impl Backend for Failing {
         self.call(Operation::Get, self.inner.get_many(keys)).await
     }
     async fn put(&self, key: &Key, value: Bytes, expect: Expect) -> Result<Revision> {
-        self.call(Operation::Put, self.inner.put(key, value, expect))
-            .await
+        self.call(Operation::Put, self.inner.put(key, value, expect)).await
     }
     async fn delete(&self, key: &Key, expect: Expect) -> Result<()> {
-        self.call(Operation::Delete, self.inner.delete(key, expect))
-            .await
+        self.call(Operation::Delete, self.inner.delete(key, expect)).await
     }
     async fn list(&self, list: &List) -> Result<Page> {
         self.call(Operation::List, self.inner.list(list)).await
@@ -111,36 +103,22 @@ pub(crate) fn put(name: &str, sequence: Version, bytes: &[u8]) -> Change {
         content: Content::Inline,
         inline: Bytes::copy_from_slice(bytes),
     };
-    Change::Put {
-        name: Name::parse(name).unwrap(),
-        entry,
-    }
+    Change::Put { name: Name::parse(name).unwrap(), entry }
 }
 
 pub(crate) fn commit(sequence: Version, changes: usize, bytes: usize) -> Commit {
     // Noise, so that compression does not hide sizes.
     let mut state = sequence;
     let mut noise = |_| {
-        state = state
-            .wrapping_mul(6_364_136_223_846_793_005)
-            .wrapping_add(1);
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
         (state >> 56) as u8
     };
     let changes = (0..changes)
         .map(|i| {
-            put(
-                &format!("entry {i}"),
-                sequence,
-                &(0..bytes).map(&mut noise).collect::<Vec<_>>(),
-            )
+            put(&format!("entry {i}"), sequence, &(0..bytes).map(&mut noise).collect::<Vec<_>>())
         })
         .collect();
-    Commit {
-        sequence,
-        time: Timestamp::from_micros(sequence * 10),
-        epoch: 1,
-        changes,
-    }
+    Commit { sequence, time: Timestamp::from_micros(sequence * 10), epoch: 1, changes }
 }
 
 /// Adds groups of commits as the committer does.
@@ -150,21 +128,9 @@ pub(crate) async fn commit_groups(context: &SealContext, groups: &[Vec<Commit>])
         let last = group.last().unwrap();
         let mut batch = Batch::new();
         let (log_key, inline_key) = (keys.log(last.sequence), keys.unsealed(last.sequence));
-        batch.put(
-            log_key.clone(),
-            log::encode_commits(&log_key, group),
-            Expect::Absent,
-        );
-        batch.put(
-            inline_key.clone(),
-            log::encode_inline(&inline_key, group),
-            Expect::Absent,
-        );
-        let head = Head {
-            sequence: last.sequence,
-            time: last.time,
-            ..Head::default()
-        };
+        batch.put(log_key.clone(), log::encode_commits(&log_key, group), Expect::Absent);
+        batch.put(inline_key.clone(), log::encode_inline(&inline_key, group), Expect::Absent);
+        let head = Head { sequence: last.sequence, time: last.time, ..Head::default() };
         batch.put(keys.head(), row::encode(&keys.head(), &head), Expect::Any);
         context.catalog.apply(batch).await.unwrap();
     }
@@ -173,9 +139,7 @@ pub(crate) async fn commit_groups(context: &SealContext, groups: &[Vec<Commit>])
 /// Seven groups of two commits, of which the fourth is too large for one part.
 fn groups() -> Vec<Vec<Commit>> {
     let size = |group: u64| if group == 3 { 70 << 10 } else { 10 };
-    (0..7)
-        .map(|g| vec![commit(2 * g + 1, 3, size(g)), commit(2 * g + 2, 2, size(g))])
-        .collect()
+    (0..7).map(|g| vec![commit(2 * g + 1, 3, size(g)), commit(2 * g + 2, 2, size(g))]).collect()
 }
 
 async fn read_all(context: &SealContext) -> Vec<Commit> {
@@ -202,17 +166,9 @@ fn small(inner: Arc<dyn Backend>) -> Arc<dyn Backend> {
 
 async fn assert_sealed(context: &SealContext, groups: &[Vec<Commit>]) {
     assert_eq!(read_all(context).await, groups.concat());
-    let kept = context
-        .catalog
-        .list_all(&context.catalog_keys.class('v'), false)
-        .await
-        .unwrap();
+    let kept = context.catalog.list_all(&context.catalog_keys.class('v'), false).await.unwrap();
     assert!(kept.is_empty(), "{kept:?}");
-    let kept = context
-        .catalog
-        .list_all(&context.catalog_keys.class('l'), false)
-        .await
-        .unwrap();
+    let kept = context.catalog.list_all(&context.catalog_keys.class('l'), false).await.unwrap();
     assert_eq!(kept.len(), groups.len());
 }
 
@@ -226,16 +182,8 @@ async fn sealing_moves_everything_and_is_repeatable() {
     assert_eq!(sealed.upto, 14);
     assert_sealed(&context, &groups()).await;
     let objects = context.data.list_all("", false).await.unwrap();
-    assert_eq!(
-        sealed.log_bytes,
-        objects.iter().map(|row| row.size).sum::<u64>()
-    );
-    assert!(
-        objects
-            .iter()
-            .any(|row| row.key.as_str().ends_with("00000001")),
-        "no second part"
-    );
+    assert_eq!(sealed.log_bytes, objects.iter().map(|row| row.size).sum::<u64>());
+    assert!(objects.iter().any(|row| row.key.as_str().ends_with("00000001")), "no second part");
     assert_eq!(seal(&context).await.unwrap(), sealed);
 }
 
@@ -249,12 +197,7 @@ async fn a_failure_at_any_call_loses_nothing() {
             commit_groups(&context, &groups()[..5]).await;
             let calls = Arc::new(AtomicU64::new(0));
             let failing = SealContext {
-                catalog: Arc::new(Failing::new(
-                    Arc::clone(&context.catalog),
-                    &calls,
-                    at,
-                    after,
-                )),
+                catalog: Arc::new(Failing::new(Arc::clone(&context.catalog), &calls, at, after)),
                 data: Arc::new(Failing::new(Arc::clone(&context.data), &calls, at, after)),
                 ..context.clone()
             };
@@ -263,10 +206,7 @@ async fn a_failure_at_any_call_loses_nothing() {
             assert!(reached || first.is_ok());
             // The next attempt finds more commits, so its runs have other names.
             commit_groups(&context, &groups()[5..]).await;
-            let again = SealContext {
-                epoch: 1 + at % 2,
-                ..context.clone()
-            };
+            let again = SealContext { epoch: 1 + at % 2, ..context.clone() };
             assert_eq!(seal(&again).await.unwrap().upto, 14);
             assert_sealed(&context, &groups()).await;
             if !reached {
@@ -282,10 +222,7 @@ async fn two_writers_seal_side_by_side() {
     let mut context = context(1);
     context.catalog = small(context.catalog);
     commit_groups(&context, &groups()).await;
-    let other = SealContext {
-        epoch: 2,
-        ..context.clone()
-    };
+    let other = SealContext { epoch: 2, ..context.clone() };
     let (left, right) = futures::join!(seal(&context), seal(&other));
     assert_eq!((left.unwrap().upto, right.unwrap().upto), (14, 14));
     assert_sealed(&context, &groups()).await;
@@ -296,11 +233,7 @@ async fn a_torn_part_of_an_earlier_attempt_is_written_anew() {
     let context = context(1);
     commit_groups(&context, &groups()).await;
     let key = context.data_keys.log(1, 14, 1, 0);
-    context
-        .data
-        .put(&key, Bytes::from("HFRM"), Expect::Absent)
-        .await
-        .unwrap();
+    context.data.put(&key, Bytes::from("HFRM"), Expect::Absent).await.unwrap();
     seal(&context).await.unwrap();
     assert_sealed(&context, &groups()).await;
 }
@@ -325,19 +258,13 @@ async fn a_backend_of_tiny_values_is_refused() {
     tiny.profile.value_bytes_max = 1000;
     context.data = Arc::new(tiny);
     commit_groups(&context, &groups()).await;
-    assert_eq!(
-        seal(&context).await.unwrap_err().kind(),
-        ErrorKind::Unsupported
-    );
+    assert_eq!(seal(&context).await.unwrap_err().kind(), ErrorKind::Unsupported);
 }
 
 /// Writes a run without a catalog.
 async fn run(context: &SealContext, epoch: u64, numbers: std::ops::RangeInclusive<u64>) {
     let commits = numbers.map(|n| commit(n, 2, 100 << 10)).collect();
-    let context = SealContext {
-        epoch,
-        ..context.clone()
-    };
+    let context = SealContext { epoch, ..context.clone() };
     write_run(&context, commits, 256 << 10).await.unwrap();
 }
 
@@ -369,10 +296,7 @@ async fn overlapping_runs_give_each_commit_once() {
     for (epoch, numbers) in [(1, 1..=3), (2, 1..=5), (1, 4..=6), (2, 6..=6), (3, 2..=4)] {
         run(&context, epoch, numbers).await;
     }
-    assert_eq!(
-        read_short(&context, 1).await,
-        ["1", "2", "3", "4", "5", "6"]
-    );
+    assert_eq!(read_short(&context, 1).await, ["1", "2", "3", "4", "5", "6"]);
     assert_eq!(read_short(&context, 4).await, ["4", "5", "6"]);
     assert!(read_short(&context, 7).await.is_empty());
 }
@@ -383,37 +307,19 @@ async fn gaps_and_damage_are_reported_and_read_past() {
     for (epoch, numbers) in [(1, 2..=4), (1, 5..=9), (2, 7..=8), (1, 12..=12)] {
         run(&context, epoch, numbers).await;
     }
-    let whole = [
-        "gap 1-1",
-        "2",
-        "3",
-        "4",
-        "5",
-        "6",
-        "7",
-        "8",
-        "9",
-        "gap 10-11",
-        "12",
-    ];
+    let whole = ["gap 1-1", "2", "3", "4", "5", "6", "7", "8", "9", "gap 10-11", "12"];
     assert_eq!(read_short(&context, 1).await, whole);
     // Each commit of this run has a part; without that of 6, the other writer's run goes on at 7.
     let key = context.data_keys.log(5, 9, 1, 1);
     let object = context.data.get_all(&key).await.unwrap().unwrap();
     let mut damaged = object.value.to_vec();
     damaged[100] ^= 1;
-    context
-        .data
-        .put(&key, damaged.into(), Expect::Any)
-        .await
-        .unwrap();
+    context.data.put(&key, damaged.into(), Expect::Any).await.unwrap();
     let name = part_name(&key);
     let expected = |what: &str| {
         let what = format!("{what} {name}");
-        [
-            "gap 1-1", "2", "3", "4", "5", &what, "gap 6-6", "7", "8", "gap 9-11", "12",
-        ]
-        .map(str::to_owned)
+        ["gap 1-1", "2", "3", "4", "5", &what, "gap 6-6", "7", "8", "gap 9-11", "12"]
+            .map(str::to_owned)
     };
     assert_eq!(read_short(&context, 1).await, expected("damage"));
     context.data.delete(&key, Expect::Any).await.unwrap();
@@ -423,29 +329,15 @@ async fn gaps_and_damage_are_reported_and_read_past() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_commit_larger_than_a_part_is_put_together_again() {
     let context = context(1);
-    let commits = vec![
-        commit(1, 1, 10),
-        commit(2, 9, 60 << 10),
-        commit(3, 0, 0),
-        commit(4, 1, 9),
-    ];
-    write_run(&context, commits.clone(), 100 << 10)
-        .await
-        .unwrap();
+    let commits = vec![commit(1, 1, 10), commit(2, 9, 60 << 10), commit(3, 0, 0), commit(4, 1, 9)];
+    write_run(&context, commits.clone(), 100 << 10).await.unwrap();
     assert_eq!(context.data.list_all("", false).await.unwrap().len(), 9);
     assert_eq!(read_all(&context).await, commits);
     // Without its last part the commit is not returned in pieces.
-    context
-        .data
-        .delete(&context.data_keys.log(1, 4, 1, 8), Expect::Any)
-        .await
-        .unwrap();
+    context.data.delete(&context.data_keys.log(1, 4, 1, 8), Expect::Any).await.unwrap();
     let mut reader = read_log(Arc::clone(&context.data), context.data_keys.clone(), 1);
     assert!(matches!(reader.next().await.unwrap(), Some(LogItem::Commits(c)) if c.len() == 1));
-    assert!(matches!(
-        reader.next().await.unwrap(),
-        Some(LogItem::Missing { .. })
-    ));
+    assert!(matches!(reader.next().await.unwrap(), Some(LogItem::Missing { .. })));
     assert!(reader.next().await.unwrap().is_none());
     assert_eq!(reader.position(), 2);
 }
@@ -481,9 +373,7 @@ async fn runs_are_deleted_only_when_wholly_behind() {
     for numbers in [1..=3, 2..=5, 4..=6] {
         run(&context, 1, numbers).await;
     }
-    crate::log_reader::delete_log(context.data.as_ref(), &context.data_keys, 5)
-        .await
-        .unwrap();
+    crate::log_reader::delete_log(context.data.as_ref(), &context.data_keys, 5).await.unwrap();
     let mut runs = Runs::from(Arc::clone(&context.data), context.data_keys.clone(), 1);
     assert_eq!(runs.peek().await.unwrap().unwrap().first, 4);
     runs.take();
@@ -497,11 +387,7 @@ async fn reading_far_on_does_not_list_the_log_from_its_beginning() {
     for numbers in [1..=2, far..=far, far + 1..=far + 2] {
         run(&context, 1, numbers).await;
     }
-    let mut runs = Runs::from(
-        Arc::clone(&context.data),
-        context.data_keys.clone(),
-        far + 1,
-    );
+    let mut runs = Runs::from(Arc::clone(&context.data), context.data_keys.clone(), far + 1);
     assert_eq!(runs.peek().await.unwrap().unwrap().first, far);
     let short = read_short(&context, far + 1).await;
     assert_eq!(short, [(far + 1).to_string(), (far + 2).to_string()]);

@@ -84,11 +84,7 @@ pub(super) async fn check(verifier: &mut Verifier<'_>, claims: Vec<Claim>) -> Re
                 continue;
             }
             let sealed_key = verifier.context.catalog_keys.sealed();
-            let three = [
-                claim.source.clone(),
-                claim.target.clone(),
-                sealed_key.clone(),
-            ];
+            let three = [claim.source.clone(), claim.target.clone(), sealed_key.clone()];
             let mut objects = catalog.get_many(&three).await?.into_iter();
             let (source, target) = (objects.next().flatten(), objects.next().flatten());
             let Some(source) = source else { continue };
@@ -115,12 +111,7 @@ fn report(verifier: &mut Verifier<'_>, claim: &Claim) {
     let (problem, severity, message, advice) = match claim.what {
         What::InlineOf => {
             let message = "the inline bytes of its commits are missing or damaged";
-            (
-                Problem::MissingRow,
-                Severity::Error,
-                message.to_owned(),
-                REBUILD,
-            )
+            (Problem::MissingRow, Severity::Error, message.to_owned(), REBUILD)
         }
         What::CommitsOf | What::Upload => {
             let message = format!("`{}`, to which it belongs, is missing", claim.target);
@@ -132,23 +123,15 @@ fn report(verifier: &mut Verifier<'_>, claim: &Claim) {
         }
         _ => (Problem::Index, Severity::Warning, upto(claim), REINDEX),
     };
-    verifier
-        .collector
-        .find(problem, severity, key, message, advice);
+    verifier.collector.find(problem, severity, key, message, advice);
 }
 
 /// Remembers how an index can be mended.
 fn note_index(verifier: &mut Verifier<'_>, claim: &Claim) {
     let fix = match claim.what {
-        What::Indexed => IndexFix::Add {
-            index: claim.target.clone(),
-            of: claim.source.clone(),
-        },
+        What::Indexed => IndexFix::Add { index: claim.target.clone(), of: claim.source.clone() },
         What::Expires(_) | What::Attribute(..) | What::IdleSince(_) | What::Superseded(_) => {
-            IndexFix::Remove {
-                index: claim.source.clone(),
-                of: claim.target.clone(),
-            }
+            IndexFix::Remove { index: claim.source.clone(), of: claim.target.clone() }
         }
         What::Upload | What::InlineOf | What::CommitsOf => return,
     };

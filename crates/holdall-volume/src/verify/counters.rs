@@ -44,19 +44,14 @@ pub(super) async fn verify(verifier: &mut Verifier<'_>) -> Result<GoOn> {
         let before = verifier.context.catalog.get_all(&key).await?;
         let Some(head) = before else {
             let message = "the volume has no head";
-            verifier
-                .collector
-                .error(Problem::MissingRow, &key, message, super::rows::REBUILD);
+            verifier.collector.error(Problem::MissingRow, &key, message, super::rows::REBUILD);
             return Ok(true);
         };
         // A damaged head was reported with the rows.
         let Ok(stored) = row::decode::<Head>(&key, &head.value) else {
             return Ok(true);
         };
-        let mut recount = Recount {
-            revision: Some(head.revision.clone()),
-            ..Recount::default()
-        };
+        let mut recount = Recount { revision: Some(head.revision.clone()), ..Recount::default() };
         if !count(verifier, &mut recount).await? {
             return Ok(false);
         }
@@ -67,9 +62,7 @@ pub(super) async fn verify(verifier: &mut Verifier<'_>) -> Result<GoOn> {
     }
     let message = "commits went on, so references and counters were not compared";
     let advice = "verify again while nobody writes";
-    verifier
-        .collector
-        .find(Problem::Busy, Severity::Notice, &key, message, advice);
+    verifier.collector.find(Problem::Busy, Severity::Notice, &key, message, advice);
     Ok(true)
 }
 
@@ -120,18 +113,12 @@ async fn count_range(
     let mut fetcher = Fetcher::default();
     let mut pages = Pages::new(context.catalog_keys.class('c'));
     while let Some(rows) = pages.next(context.catalog.as_ref()).await? {
-        for (key, chunk) in rows
-            .iter()
-            .filter_map(chunk_of)
-            .filter(|(_, c)| c.level > 0)
-        {
+        for (key, chunk) in rows.iter().filter_map(chunk_of).filter(|(_, c)| c.level > 0) {
             let Some(id) = context.catalog_keys.chunk_id(key) else {
                 continue;
             };
             let secret = &verifier.volume.secret;
-            let bytes = fetcher
-                .place(context, secret, &id, chunk.level, chunk.place)
-                .await;
+            let bytes = fetcher.place(context, secret, &id, chunk.level, chunk.place).await;
             match bytes.and_then(|bytes| decode_list(&bytes)) {
                 Ok(nodes) => name(&nodes),
                 Err(error) => {
@@ -171,12 +158,8 @@ async fn compare_range(
 ) -> Result<()> {
     let context = verifier.context;
     let class = context.catalog_keys.class('c');
-    let list = List::prefix(&class)
-        .at(format!("{class}{start:04x}"))
-        .with_values();
-    let mut pages = Pages {
-        list: Some(list.limit(PAGE_ROWS)),
-    };
+    let list = List::prefix(&class).at(format!("{class}{start:04x}")).with_values();
+    let mut pages = Pages { list: Some(list.limit(PAGE_ROWS)) };
     let stop = format!("{class}{end:04x}");
     'pages: while let Some(rows) = pages.next(context.catalog.as_ref()).await? {
         for (key, chunk) in rows.iter().filter_map(chunk_of) {
@@ -192,11 +175,7 @@ async fn compare_range(
             }
             let (chunks, live) = recount.segments.entry(chunk.place.segment).or_default();
             *chunks += 1;
-            *live += if counted > 0 {
-                u64::from(chunk.place.stored)
-            } else {
-                0
-            };
+            *live += if counted > 0 { u64::from(chunk.place.stored) } else { 0 };
         }
     }
     recount.missing += references.len() as u64;
@@ -245,16 +224,12 @@ async fn compare(verifier: &mut Verifier<'_>, mut recount: Recount, stored: Head
     let head_key = verifier.context.catalog_keys.head();
     if recount.missing > 0 {
         let message = format!("{} chunks are named but have no row", recount.missing);
-        verifier
-            .collector
-            .error(Problem::LostChunk, &head_key, message, super::rows::REBUILD);
+        verifier.collector.error(Problem::LostChunk, &head_key, message, super::rows::REBUILD);
     }
     if verifier.lists_missing {
         let message = "lists of chunks cannot be read, so references were not compared";
         let severity = Severity::Warning;
-        verifier
-            .collector
-            .find(Problem::Counter, severity, &head_key, message, RECOUNT);
+        verifier.collector.find(Problem::Counter, severity, &head_key, message, RECOUNT);
         return Ok(());
     }
     for (id, counted) in recount.references.clone() {
@@ -283,9 +258,7 @@ fn open_damage(verifier: &Verifier<'_>) -> bool {
 }
 
 fn counter(verifier: &mut Verifier<'_>, key: &Key, message: String) {
-    verifier
-        .collector
-        .error(Problem::Counter, key, message, RECOUNT);
+    verifier.collector.error(Problem::Counter, key, message, RECOUNT);
 }
 
 /// Reports segments whose counters are others, and returns them.
@@ -332,53 +305,31 @@ fn compare_head(
         ("entries", stored.entries, counted.entries),
         ("bytes", stored.bytes, counted.bytes),
         ("versions", stored.history_entries, counted.history_entries),
-        (
-            "bytes of versions",
-            stored.history_bytes,
-            counted.history_bytes,
-        ),
+        ("bytes of versions", stored.history_bytes, counted.history_bytes),
         ("bytes of parts", stored.upload_bytes, counted.upload_bytes),
     ];
     let mut rows_agree = true;
     for (what, says, are) in rows.into_iter().filter(|(_, says, are)| says != are) {
         rows_agree = false;
         let message = format!("the head says {says} {what}; there are {are}");
-        verifier
-            .collector
-            .error(Problem::Counter, key, message, super::rows::REBUILD);
+        verifier.collector.error(Problem::Counter, key, message, super::rows::REBUILD);
     }
     let stored_data = [
         ("segments", stored.segments, counted.segments),
-        (
-            "bytes of segments",
-            stored.segment_bytes,
-            counted.segment_bytes,
-        ),
+        ("bytes of segments", stored.segment_bytes, counted.segment_bytes),
         ("live bytes", stored.live_bytes, counted.live_bytes),
     ];
     for (what, says, are) in stored_data.into_iter().filter(|(_, says, are)| says != are) {
-        counter(
-            verifier,
-            key,
-            format!("the head says {says} {what}; there are {are}"),
-        );
+        counter(verifier, key, format!("the head says {says} {what}; there are {are}"));
     }
     if stored.next_epoch <= recount.epoch {
         let epoch = recount.epoch;
-        counter(
-            verifier,
-            key,
-            format!("the next epoch is not above {epoch}, which was given out"),
-        );
+        counter(verifier, key, format!("the next epoch is not above {epoch}, which was given out"));
     }
     // It is lowered late, after a snapshot is gone; too high only keeps history longer.
     if stored.snapshot_last < counted.snapshot_last {
         let last = counted.snapshot_last;
-        counter(
-            verifier,
-            key,
-            format!("the head does not know that commit {last} is pinned"),
-        );
+        counter(verifier, key, format!("the head does not know that commit {last} is pinned"));
     }
     recount.head = Head {
         sequence: stored.sequence,

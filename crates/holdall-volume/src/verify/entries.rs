@@ -56,9 +56,7 @@ pub(super) async fn verify(verifier: &mut Verifier<'_>) -> Result<GoOn> {
 
 fn report(verifier: &mut Verifier<'_>, key: &Key, message: &str) {
     let message = format!("it cannot be read whole: {message}");
-    verifier
-        .collector
-        .error(Problem::UnreadableEntry, key, message, ADVICE);
+    verifier.collector.error(Problem::UnreadableEntry, key, message, ADVICE);
 }
 
 /// What a row of one of the classes `e`, `h`, `q` says of its bytes, if it is whole.
@@ -110,12 +108,8 @@ async fn read(verifier: &Verifier<'_>, fetcher: &mut Fetcher, value: &Value) -> 
             continue;
         }
         let nodes = decode_list(&bytes)?;
-        let total = nodes
-            .iter()
-            .try_fold(0_u64, |sum, child| sum.checked_add(child.bytes));
-        let below = nodes
-            .iter()
-            .all(|child| child.level.checked_add(1) == Some(node.level));
+        let total = nodes.iter().try_fold(0_u64, |sum, child| sum.checked_add(child.bytes));
+        let below = nodes.iter().all(|child| child.level.checked_add(1) == Some(node.level));
         if total != Some(node.bytes) || !below {
             return Err(unreadable("a list of chunks does not fit to its node"));
         }

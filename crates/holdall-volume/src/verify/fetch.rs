@@ -35,10 +35,7 @@ impl Fetcher {
                 return Err(unreadable("it names a chunk that has no row").with_key(&key));
             };
             let chunk: ChunkRow = row::decode(&key, &object.value)?;
-            match self
-                .place(context, secret, id, chunk.level, chunk.place)
-                .await
-            {
+            match self.place(context, secret, id, chunk.level, chunk.place).await {
                 Ok(bytes) => return Ok((chunk, bytes)),
                 // A repack may have moved it between the two reads.
                 Err(error) if error.kind() == ErrorKind::Corrupt && before != Some(chunk.place) => {
@@ -66,9 +63,7 @@ impl Fetcher {
         }
         let frame = self.last.as_ref().map(|(.., frame)| frame);
         let (at, bytes) = (place.at as usize, place.bytes as usize);
-        let raw = frame
-            .filter(|frame| frame.level == level)
-            .map(|frame| &frame.raw);
+        let raw = frame.filter(|frame| frame.level == level).map(|frame| &frame.raw);
         let raw = raw.filter(|raw| raw.len() >= at + bytes);
         let Some(raw) = raw else {
             return Err(unreadable("a chunk's row points beside its frame"));
@@ -83,10 +78,7 @@ impl Fetcher {
     async fn read(&mut self, context: &VerifyContext, place: Place) -> Result<Frame> {
         let (start, length) = (u64::from(place.frame_at), u64::from(place.frame_bytes));
         let key = context.data_keys.segment(place.segment);
-        let object = context
-            .data
-            .get(&key, ByteRange::new(start, start + length))
-            .await?;
+        let object = context.data.get(&key, ByteRange::new(start, start + length)).await?;
         let Some(object) = object else {
             return Err(unreadable("the segment of a chunk is missing").with_key(&key));
         };

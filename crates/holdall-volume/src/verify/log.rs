@@ -33,10 +33,9 @@ pub(super) async fn volume_row(
     let data_key = context.data_keys.volume();
     let object = damage_of(context.data.get_all(&data_key).await)?;
     let in_data = match object {
-        Ok(Some(object)) => damage_of(VolumeRow::decode_object(
-            context.data_keys.volume_id(),
-            &object.value,
-        ))?,
+        Ok(Some(object)) => {
+            damage_of(VolumeRow::decode_object(context.data_keys.volume_id(), &object.value))?
+        }
         Ok(None) => Err("the volume's object on the data backend is missing".to_owned()),
         Err(message) => Err(message),
     };
@@ -112,9 +111,7 @@ async fn newest(verifier: &mut Verifier<'_>, whole: u64) -> Result<()> {
     if whole < named && !(newer && named > before) {
         let key = verifier.context.catalog_keys.sealed();
         let message = format!("the checkpoint of commit {named} is missing or not whole");
-        verifier
-            .collector
-            .error(Problem::DamagedCheckpoint, &key, message, CHECKPOINT);
+        verifier.collector.error(Problem::DamagedCheckpoint, &key, message, CHECKPOINT);
     }
     Ok(())
 }
@@ -151,15 +148,11 @@ async fn log(verifier: &mut Verifier<'_>, begins: u64) -> Result<GoOn> {
                 let message = "a run of the commit log lacks this part";
                 let advice = "nothing, unless commits are missing too";
                 let (problem, severity) = (Problem::DamagedLog, Severity::Notice);
-                verifier
-                    .collector
-                    .find(problem, severity, &key, message, advice);
+                verifier.collector.find(problem, severity, &key, message, advice);
             }
             LogItem::Damage { key, error } => {
                 let message = damage(error)?;
-                verifier
-                    .collector
-                    .error(Problem::DamagedLog, &key, message, CHECKPOINT);
+                verifier.collector.error(Problem::DamagedLog, &key, message, CHECKPOINT);
             }
         }
         if verifier.collector.progress() {
@@ -176,14 +169,8 @@ fn gap(verifier: &mut Verifier<'_>, first: u64, last: u64, sealed: u64) {
     let key =
         Key::parse(verifier.context.data_keys.logs()).expect("a prefix of keys is a key itself");
     let message = format!("the commits from {first} to {last} are in no readable part of the log");
-    let severity = if first <= sealed {
-        Severity::Error
-    } else {
-        Severity::Warning
-    };
-    verifier
-        .collector
-        .find(Problem::LogGap, severity, &key, message, CHECKPOINT);
+    let severity = if first <= sealed { Severity::Error } else { Severity::Warning };
+    verifier.collector.find(Problem::LogGap, severity, &key, message, CHECKPOINT);
 }
 
 fn logs_key(verifier: &Verifier<'_>) -> Key {
@@ -205,9 +192,7 @@ async fn foreign(verifier: &mut Verifier<'_>) -> Result<()> {
                 let message = "no object of a volume has this key";
                 let advice = "find out who wrote it; it is left alone";
                 let (problem, severity) = (Problem::ForeignObject, Severity::Notice);
-                verifier
-                    .collector
-                    .find(problem, severity, key, message, advice);
+                verifier.collector.find(problem, severity, key, message, advice);
             }
         }
     }

@@ -101,9 +101,7 @@ impl<'a> Verifier<'a> {
         let volume = log::volume_row(context, &mut collector).await?;
         let key = context.catalog_keys.head();
         let head = context.catalog.get_all(&key).await?;
-        let head = head
-            .map(|object| row::decode::<Head>(&key, &object.value))
-            .transpose();
+        let head = head.map(|object| row::decode::<Head>(&key, &object.value)).transpose();
         collector.report.sequence = match head {
             Ok(head) => head.map_or(0, |head| head.sequence),
             Err(error) if error.kind() == ErrorKind::Corrupt => 0,
@@ -111,15 +109,7 @@ impl<'a> Verifier<'a> {
         };
         let (found, damaged) = (HashMap::new(), HashSet::new());
         let index_fixes = Vec::new();
-        Ok(Self {
-            context,
-            volume,
-            collector,
-            found,
-            damaged,
-            index_fixes,
-            lists_missing: false,
-        })
+        Ok(Self { context, volume, collector, found, damaged, index_fixes, lists_missing: false })
     }
 
     async fn run(&mut self) -> Result<GoOn> {
@@ -171,16 +161,12 @@ struct Pages {
 impl Pages {
     /// All rows under a prefix, with their values.
     fn new(prefix: String) -> Self {
-        Self {
-            list: Some(List::prefix(prefix).with_values().limit(PAGE_ROWS)),
-        }
+        Self { list: Some(List::prefix(prefix).with_values().limit(PAGE_ROWS)) }
     }
 
     /// All keys under a prefix, without values.
     fn keys(prefix: String) -> Self {
-        Self {
-            list: Some(List::prefix(prefix)),
-        }
+        Self { list: Some(List::prefix(prefix)) }
     }
 
     async fn next(&mut self, backend: &dyn Backend) -> Result<Option<Vec<Row>>> {

@@ -42,11 +42,7 @@ impl Moment {
         let Ok(head) = row::decode(&head_key, &object.value) else {
             return Ok(None);
         };
-        Ok(Some(Self {
-            head,
-            revision: object.revision,
-            rows: rest,
-        }))
+        Ok(Some(Self { head, revision: object.revision, rows: rest }))
     }
 
     fn decode<T: serde::de::DeserializeOwned>(&self, at: usize, key: &Key) -> Option<T> {
@@ -63,11 +59,7 @@ pub(super) async fn apply(
     revision: &Revision,
 ) -> Result<Option<Revision>> {
     let key = verifier.context.catalog_keys.head();
-    batch.put(
-        key.clone(),
-        row::encode(&key, head),
-        Expect::Revision(revision.clone()),
-    );
+    batch.put(key.clone(), row::encode(&key, head), Expect::Revision(revision.clone()));
     match verifier.context.catalog.apply(batch).await {
         Ok(revision) => Ok(Some(revision)),
         Err(error) if error.kind() == ErrorKind::Conflict => Ok(None),
@@ -85,13 +77,7 @@ pub(super) async fn indexes(verifier: &mut Verifier<'_>) -> Result<()> {
         let Some(moment) = Moment::read(verifier, &keys).await? else {
             return Ok(());
         };
-        let value = |at: usize| {
-            moment
-                .rows
-                .get(at)
-                .and_then(Option::as_ref)
-                .map(|o| &o.value)
-        };
+        let value = |at: usize| moment.rows.get(at).and_then(Option::as_ref).map(|o| &o.value);
         let wanted = value(0).is_some_and(|bytes| claims(verifier, of, bytes, index));
         let mut batch = Batch::new();
         let found_at = match fix {
@@ -105,10 +91,7 @@ pub(super) async fn indexes(verifier: &mut Verifier<'_>) -> Result<()> {
             }
             _ => continue,
         };
-        if apply(verifier, batch, &moment.head, &moment.revision)
-            .await?
-            .is_some()
-        {
+        if apply(verifier, batch, &moment.head, &moment.revision).await?.is_some() {
             verifier.collector.repaired(Problem::Index, found_at);
             verifier.collector.repaired(Problem::DamagedRow, index);
         }
@@ -123,14 +106,9 @@ fn claims(verifier: &Verifier<'_>, of: &Key, bytes: &Bytes, index: &Key) -> bool
         let Ok(entry) = Entry::decode(of, bytes) else {
             return true;
         };
-        let by_time = entry
-            .expires
-            .is_some_and(|time| keys.expiry(time, &name) == *index);
+        let by_time = entry.expires.is_some_and(|time| keys.expiry(time, &name) == *index);
         let indexed = &verifier.volume.policy.indexed;
-        let mut attributes = entry
-            .attributes
-            .iter()
-            .filter(|(a, _)| indexed.contains(*a));
+        let mut attributes = entry.attributes.iter().filter(|(a, _)| indexed.contains(*a));
         return by_time
             || attributes
                 .any(|(a, value)| keys.attribute(a, value, &name).as_ref() == Some(index));
@@ -149,9 +127,7 @@ fn claims(verifier: &Verifier<'_>, of: &Key, bytes: &Bytes, index: &Key) -> bool
     let Ok(chunk) = row::decode::<ChunkRow>(of, bytes) else {
         return true;
     };
-    chunk
-        .idle_since
-        .is_some_and(|since| keys.idle(since, &id) == *index)
+    chunk.idle_since.is_some_and(|since| keys.idle(since, &id) == *index)
 }
 
 /// Writes counted references and totals where the rows say others.
@@ -160,10 +136,7 @@ pub(super) async fn counters(verifier: &mut Verifier<'_>, recount: &Recount) -> 
         return Ok(());
     };
     let keys = verifier.context.catalog_keys.clone();
-    let chunks = recount
-        .references
-        .iter()
-        .map(|(id, counted)| (keys.chunk(id), Some(*counted)));
+    let chunks = recount.references.iter().map(|(id, counted)| (keys.chunk(id), Some(*counted)));
     let segments = recount.segments.keys().map(|id| (keys.segment(*id), None));
     let all: Vec<(Key, Option<u64>)> = chunks.chain(segments).collect();
     for some in all.chunks(STEPS_MAX / 4) {
@@ -186,9 +159,7 @@ pub(super) async fn counters(verifier: &mut Verifier<'_>, recount: &Recount) -> 
             return Ok(());
         };
         revision = next;
-        wanted
-            .iter()
-            .for_each(|key| verifier.collector.repaired(Problem::Counter, key));
+        wanted.iter().for_each(|key| verifier.collector.repaired(Problem::Counter, key));
     }
     let done = apply(verifier, Batch::new(), &recount.head, &revision).await?;
     if done.is_some() {
@@ -217,11 +188,7 @@ fn recounted_chunk(
         let index = keys.idle(since, &id);
         batch.put(index.clone(), row::encode(&index, &()), Expect::Any);
     }
-    let chunk = ChunkRow {
-        references: counted,
-        idle_since,
-        ..chunk
-    };
+    let chunk = ChunkRow { references: counted, idle_since, ..chunk };
     batch.put(key.clone(), row::encode(key, &chunk), Expect::Any);
 }
 
@@ -239,11 +206,7 @@ fn recounted_segment(
     let Ok(segment) = row::decode::<SegmentRow>(key, &object.value) else {
         return;
     };
-    let segment = SegmentRow {
-        chunks,
-        live_bytes,
-        ..segment
-    };
+    let segment = SegmentRow { chunks, live_bytes, ..segment };
     batch.put(key.clone(), row::encode(key, &segment), Expect::Any);
 }
 
@@ -261,11 +224,7 @@ pub(super) async fn copies(verifier: &mut Verifier<'_>) -> Result<()> {
             continue;
         };
         for frame in directory.frames {
-            let raw: u64 = frame
-                .chunks
-                .iter()
-                .map(|(_, bytes)| u64::from(*bytes))
-                .sum();
+            let raw: u64 = frame.chunks.iter().map(|(_, bytes)| u64::from(*bytes)).sum();
             let mut from = 0;
             for (chunk, bytes) in frame.chunks {
                 let span = (u64::from(frame.at), u64::from(frame.bytes));
@@ -276,9 +235,7 @@ pub(super) async fn copies(verifier: &mut Verifier<'_>) -> Result<()> {
                 }
                 let secret = &verifier.volume.secret;
                 let context = verifier.context;
-                let read = fetcher
-                    .place(context, secret, &chunk, frame.level, place)
-                    .await;
+                let read = fetcher.place(context, secret, &chunk, frame.level, place).await;
                 if damage_of(read)?.is_err() {
                     continue;
                 }
@@ -323,11 +280,7 @@ async fn switch(verifier: &Verifier<'_>, id: ChunkId, to: Place) -> Result<bool>
     }
     let mut head = moment.head.clone();
     let live = |place: Place| {
-        if chunk.references > 0 {
-            u64::from(place.stored)
-        } else {
-            0
-        }
+        if chunk.references > 0 { u64::from(place.stored) } else { 0 }
     };
     let mut batch = Batch::new();
     let old: Option<SegmentRow> = moment.decode(1, &old_key);
@@ -346,14 +299,8 @@ async fn switch(verifier: &Verifier<'_>, id: ChunkId, to: Place) -> Result<bool>
     head.live_bytes = (head.live_bytes + live(to)).saturating_sub(live(from));
     batch.put(new_key.clone(), row::encode(&new_key, &new), Expect::Any);
     let chunk = ChunkRow { place: to, ..chunk };
-    batch.put(
-        chunk_key.clone(),
-        row::encode(&chunk_key, &chunk),
-        Expect::Any,
-    );
-    Ok(apply(verifier, batch, &head, &moment.revision)
-        .await?
-        .is_some())
+    batch.put(chunk_key.clone(), row::encode(&chunk_key, &chunk), Expect::Any);
+    Ok(apply(verifier, batch, &head, &moment.revision).await?.is_some())
 }
 
 /// Writes a chunk's damaged row anew. Until references are counted it has one, so that nothing
@@ -377,15 +324,8 @@ async fn restore_row(
     if !damaged || !live {
         return Ok(false);
     }
-    let chunk = ChunkRow {
-        place,
-        level,
-        references: 1,
-        idle_since: None,
-    };
+    let chunk = ChunkRow { place, level, references: 1, idle_since: None };
     let mut batch = Batch::new();
     batch.put(key.clone(), row::encode(&key, &chunk), Expect::Any);
-    Ok(apply(verifier, batch, &moment.head, &moment.revision)
-        .await?
-        .is_some())
+    Ok(apply(verifier, batch, &moment.head, &moment.revision).await?.is_some())
 }

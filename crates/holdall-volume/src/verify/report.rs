@@ -164,21 +164,14 @@ pub struct VerifyOptions {
 
 impl Default for VerifyOptions {
     fn default() -> Self {
-        Self {
-            repair: false,
-            entries: true,
-            progress: None,
-            cancel: Arc::default(),
-        }
+        Self { repair: false, entries: true, progress: None, cancel: Arc::default() }
     }
 }
 
 impl std::fmt::Debug for VerifyOptions {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let mut debug = f.debug_struct("VerifyOptions");
-        debug
-            .field("repair", &self.repair)
-            .field("entries", &self.entries);
+        debug.field("repair", &self.repair).field("entries", &self.entries);
         debug.finish_non_exhaustive()
     }
 }
@@ -193,11 +186,7 @@ pub(crate) struct Collector {
 
 impl Collector {
     pub(crate) fn new(options: VerifyOptions) -> Self {
-        Self {
-            report: Report::default(),
-            options,
-            stage: Stage::Rows,
-        }
+        Self { report: Report::default(), options, stage: Stage::Rows }
     }
 
     pub(crate) fn find(
@@ -210,13 +199,7 @@ impl Collector {
     ) {
         let (key, message) = (key.to_string(), message.into());
         let same = |old: &Finding| old.problem == problem && old.key == key;
-        if self
-            .report
-            .findings
-            .iter()
-            .rev()
-            .take(32)
-            .any(|old| same(old) && old.message == message)
+        if self.report.findings.iter().rev().take(32).any(|old| same(old) && old.message == message)
         {
             return;
         }
@@ -225,14 +208,7 @@ impl Collector {
             return;
         }
         let repaired = false;
-        self.report.findings.push(Finding {
-            problem,
-            severity,
-            key,
-            message,
-            advice,
-            repaired,
-        });
+        self.report.findings.push(Finding { problem, severity, key, message, advice, repaired });
     }
 
     pub(crate) fn error(

@@ -143,10 +143,7 @@ async fn unsealed(
         }
     }
     next.checked_sub(1).map(Some).ok_or_else(|| {
-        Error::corrupt(
-            Operation::Maintain,
-            "the commit log has a commit without a number",
-        )
+        Error::corrupt(Operation::Maintain, "the commit log has a commit without a number")
     })
 }
 
@@ -158,9 +155,7 @@ fn take(names: &BTreeSet<Name>, states: &mut States, commits: Vec<Commit>) {
                 Change::Delete { name } => (name, None),
                 Change::Snapshot { .. } | Change::Unsnapshot { .. } => continue,
             };
-            let newer = states
-                .get(&name)
-                .is_none_or(|(version, _)| *version <= commit.sequence);
+            let newer = states.get(&name).is_none_or(|(version, _)| *version <= commit.sequence);
             if names.contains(&name) && newer {
                 states.insert(name, (commit.sequence, entry));
             }

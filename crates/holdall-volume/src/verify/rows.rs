@@ -62,12 +62,7 @@ pub(super) async fn verify(verifier: &mut Verifier<'_>) -> Result<GoOn> {
 
 async fn retention_head(verifier: &Verifier<'_>) -> Result<Option<holdall_core::Revision>> {
     let key = verifier.context.catalog_keys.head();
-    Ok(verifier
-        .context
-        .catalog
-        .get_all(&key)
-        .await?
-        .map(|object| object.revision))
+    Ok(verifier.context.catalog.get_all(&key).await?.map(|object| object.revision))
 }
 
 /// What can only be said when all rows were read, and only if no commit came in between.
@@ -89,17 +84,13 @@ async fn finish(
             "the newest commit is {sequence}, but the commit log ends at {}",
             scan.log_last
         );
-        verifier
-            .collector
-            .error(Problem::MissingRow, &key, message, REBUILD);
+        verifier.collector.error(Problem::MissingRow, &key, message, REBUILD);
     }
     if scan.history_sum != scan.retention_sum {
         let message = "history and the index of its retention do not name the same versions";
         let first = keys.retention(0, 0);
         let severity = Severity::Warning;
-        verifier
-            .collector
-            .find(Problem::Index, severity, &first, message, REBUILD);
+        verifier.collector.find(Problem::Index, severity, &first, message, REBUILD);
     }
     Ok(())
 }
@@ -109,9 +100,7 @@ fn one(verifier: &mut Verifier<'_>, scan: &mut Scan, found: Row) -> Result<()> {
     let key = found.key;
     let Some(object) = found.object else {
         let message = "the catalog listed the row without its value";
-        verifier
-            .collector
-            .error(Problem::DamagedRow, &key, message, REBUILD);
+        verifier.collector.error(Problem::DamagedRow, &key, message, REBUILD);
         return Ok(());
     };
     let decoded = decode(verifier, scan, &key, &object.value);
@@ -120,17 +109,9 @@ fn one(verifier: &mut Verifier<'_>, scan: &mut Scan, found: Row) -> Result<()> {
         Ok(false) => {
             let message = "no row of a volume has this key";
             let advice = "find out who wrote it, and delete it";
-            verifier.collector.find(
-                Problem::ForeignRow,
-                Severity::Warning,
-                &key,
-                message,
-                advice,
-            );
+            verifier.collector.find(Problem::ForeignRow, Severity::Warning, &key, message, advice);
         }
-        Err(message) => verifier
-            .collector
-            .error(Problem::DamagedRow, &key, message, REBUILD),
+        Err(message) => verifier.collector.error(Problem::DamagedRow, &key, message, REBUILD),
     }
     Ok(())
 }
@@ -158,14 +139,11 @@ fn decode(verifier: &mut Verifier<'_>, scan: &mut Scan, key: &Key, bytes: &Bytes
             };
             let history = HistoryRow::decode(key, bytes)?;
             if history.entry.version != version || history.superseded <= version {
-                return Err(super::unreadable(
-                    "a superseded version is not that of its key",
-                ));
+                return Err(super::unreadable("a superseded version is not that of its key"));
             }
             let name = rest.rsplit_once('\0').map_or("", |(name, _)| name);
             scan.history_sum =
-                scan.history_sum
-                    .wrapping_add(sum(name, version, history.superseded));
+                scan.history_sum.wrapping_add(sum(name, version, history.superseded));
         }
         "c" => {
             let Some(id) = keys.chunk_id(key) else {
@@ -175,9 +153,7 @@ fn decode(verifier: &mut Verifier<'_>, scan: &mut Scan, key: &Key, bytes: &Bytes
                 row::decode(key, bytes).inspect_err(|_| verifier.note_damaged(id))?;
             verifier.collector.counts().chunks += 1;
             if (chunk.references == 0) != chunk.idle_since.is_some() {
-                return Err(super::unreadable(
-                    "a chunk's idle time contradicts its references",
-                ));
+                return Err(super::unreadable("a chunk's idle time contradicts its references"));
             }
             if let Some(since) = chunk.idle_since {
                 scan.claim(key, bytes, keys.idle(since, &id), What::Indexed);
@@ -228,11 +204,7 @@ fn entry_claims(
         scan.claim(key, bytes, keys.expiry(expires, name), What::Indexed);
     }
     let indexed = &verifier.volume.policy.indexed;
-    for (attribute, value) in entry
-        .attributes
-        .iter()
-        .filter(|(a, _)| indexed.contains(*a))
-    {
+    for (attribute, value) in entry.attributes.iter().filter(|(a, _)| indexed.contains(*a)) {
         if let Some(target) = keys.attribute(attribute, value, name) {
             scan.claim(key, bytes, target, What::Indexed);
         }
@@ -259,25 +231,15 @@ fn log_row(
     let before = std::mem::replace(&mut scan.log_last, last);
     let commits = log::decode_commits(key, bytes)?;
     let first = commits.first().map_or(0, |commit| commit.sequence);
-    let in_order = commits
-        .windows(2)
-        .all(|two| two[0].sequence + 1 == two[1].sequence);
+    let in_order = commits.windows(2).all(|two| two[0].sequence + 1 == two[1].sequence);
     if !in_order || commits.last().is_none_or(|commit| commit.sequence != last) {
-        return Err(super::unreadable(
-            "a log row has not the commits of its key",
-        ));
+        return Err(super::unreadable("a log row has not the commits of its key"));
     }
     // Pruning takes away the front, so only what follows a row must follow without a gap.
     if before > 0 && before + 1 != first || before == 0 && first > scan.sealed + 1 {
-        let start = if before > 0 {
-            before + 1
-        } else {
-            scan.sealed + 1
-        };
+        let start = if before > 0 { before + 1 } else { scan.sealed + 1 };
         let message = format!("commits from {start} up to but without {first} are missing");
-        verifier
-            .collector
-            .error(Problem::MissingRow, key, message, REBUILD);
+        verifier.collector.error(Problem::MissingRow, key, message, REBUILD);
     }
     if last > scan.sealed {
         scan.claim(key, bytes, keys.unsealed(last), What::InlineOf);
@@ -295,11 +257,7 @@ fn index(
     bytes: &Bytes,
 ) -> Result<bool> {
     let keys = &verifier.context.catalog_keys;
-    let time = |hex: &str| {
-        u64::from_str_radix(hex, 16)
-            .ok()
-            .map(Timestamp::from_micros)
-    };
+    let time = |hex: &str| u64::from_str_radix(hex, 16).ok().map(Timestamp::from_micros);
     let target = match class {
         "r" => {
             let (name, version): (Name, Version) = row::decode(key, bytes)?;
@@ -307,22 +265,15 @@ fn index(
             superseded.map(|superseded| {
                 let superseded = superseded.as_micros();
                 scan.retention_sum =
-                    scan.retention_sum
-                        .wrapping_add(sum(name.as_str(), version, superseded));
+                    scan.retention_sum.wrapping_add(sum(name.as_str(), version, superseded));
                 (keys.history(&name, version), What::Superseded(superseded))
             })
         }
         "i" => rest.split_once('/').and_then(|(since, _)| {
-            Some((
-                keys.chunk(&keys.chunk_id(key)?),
-                What::IdleSince(time(since)?),
-            ))
+            Some((keys.chunk(&keys.chunk_id(key)?), What::IdleSince(time(since)?)))
         }),
         "x" => rest.split_once('/').and_then(|(expires, name)| {
-            Some((
-                keys.entry(&Name::parse(name).ok()?),
-                What::Expires(time(expires)?),
-            ))
+            Some((keys.entry(&Name::parse(name).ok()?), What::Expires(time(expires)?)))
         }),
         "a" => {
             let mut parts = rest.splitn(3, '\0').map(str::to_owned);
@@ -353,9 +304,7 @@ fn index(
 /// versions are.
 fn sum(name: &str, version: Version, superseded: Version) -> u128 {
     let mut hasher = blake3::Hasher::new();
-    hasher
-        .update(&version.to_le_bytes())
-        .update(&superseded.to_le_bytes());
+    hasher.update(&version.to_le_bytes()).update(&superseded.to_le_bytes());
     hasher.update(name.as_bytes());
     let mut number = [0; 16];
     number.copy_from_slice(&hasher.finalize().as_bytes()[..16]);
@@ -364,11 +313,6 @@ fn sum(name: &str, version: Version, superseded: Version) -> u128 {
 
 impl Scan {
     fn claim(&mut self, source: &Key, seen: &Bytes, target: Key, what: What) {
-        self.claims.push(Claim {
-            source: source.clone(),
-            target,
-            what,
-            seen: seen.clone(),
-        });
+        self.claims.push(Claim { source: source.clone(), target, what, seen: seen.clone() });
     }
 }

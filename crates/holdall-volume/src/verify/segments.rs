@@ -34,10 +34,7 @@ pub(super) async fn verify(verifier: &mut Verifier<'_>) -> Result<GoOn> {
             let Ok(segment) = row::decode::<SegmentRow>(&found.key, &bytes) else {
                 continue;
             };
-            if matches!(
-                segment.state,
-                SegmentState::Live | SegmentState::Dead { .. }
-            ) {
+            if matches!(segment.state, SegmentState::Live | SegmentState::Dead { .. }) {
                 verifier.found.insert(id, 0);
                 Walk::new(verifier, id).run(&segment).await?;
             }
@@ -64,29 +61,16 @@ struct Walk<'v, 'a> {
 impl<'v, 'a> Walk<'v, 'a> {
     fn new(verifier: &'v mut Verifier<'a>, id: SegmentId) -> Self {
         let key = verifier.context.data_keys.segment(id);
-        Self {
-            verifier,
-            id,
-            key,
-            window: (0, Bytes::new()),
-            chunks: Vec::new(),
-        }
+        Self { verifier, id, key, window: (0, Bytes::new()), chunks: Vec::new() }
     }
 
     fn error(&mut self, problem: Problem, message: impl Into<String>) {
-        self.verifier
-            .collector
-            .error(problem, &self.key, message, COPIES);
+        self.verifier.collector.error(problem, &self.key, message, COPIES);
     }
 
     async fn run(&mut self, segment: &SegmentRow) -> Result<()> {
         let from = segment.bytes.saturating_sub(FOOTER_BYTES as u64);
-        let found = self
-            .verifier
-            .context
-            .data
-            .get(&self.key, ByteRange::from(from))
-            .await;
+        let found = self.verifier.context.data.get(&self.key, ByteRange::from(from)).await;
         let footer = match damage_of(found)? {
             Ok(Some(footer)) => footer,
             Ok(None) => return self.missing().await,
@@ -172,8 +156,7 @@ impl<'v, 'a> Walk<'v, 'a> {
             match damage_of(frame)? {
                 Ok((bytes, _)) if directory.is_none() && bytes == 0 => break,
                 Ok((bytes, frame)) => {
-                    self.chunks_of(at, bytes, &frame, directory.map(|_| next))
-                        .await?;
+                    self.chunks_of(at, bytes, &frame, directory.map(|_| next)).await?;
                     at += bytes;
                 }
                 Err(message) => {
@@ -199,10 +182,7 @@ impl<'v, 'a> Walk<'v, 'a> {
             return Err(unreadable("a frame is longer than its segment"));
         }
         let place = chunk_frame(self.verifier.context, self.id, at as u32);
-        let directory = FramePlace {
-            kind: FrameKind::Directory,
-            ..place
-        };
+        let directory = FramePlace { kind: FrameKind::Directory, ..place };
         let data = self.read(at, bytes).await?;
         if header.place == directory {
             return Ok((0, frame::decode(directory, &data)?));
@@ -244,17 +224,10 @@ impl<'v, 'a> Walk<'v, 'a> {
         }
         let mut from = 0;
         for (id, length) in chunks {
-            self.chunks.push((
-                id,
-                place_of(self.id, (at, bytes), from, length, frame.raw.len()),
-            ));
+            self.chunks.push((id, place_of(self.id, (at, bytes), from, length, frame.raw.len())));
             from += length;
         }
-        if self.chunks.len() >= super::PAGE_ROWS {
-            self.look_up().await
-        } else {
-            Ok(())
-        }
+        if self.chunks.len() >= super::PAGE_ROWS { self.look_up().await } else { Ok(()) }
     }
 
     /// Looks whether the chunks' rows point here.
@@ -266,12 +239,9 @@ impl<'v, 'a> Walk<'v, 'a> {
             let rows = self.verifier.context.catalog.get_many(&keys).await?;
             for (((_, place), key), object) in some.iter().zip(&keys).zip(rows) {
                 let found = object.and_then(|o| row::decode::<ChunkRow>(key, &o.value).ok());
-                if found.is_some_and(|found| {
-                    Place {
-                        stored: place.stored,
-                        ..found.place
-                    } == *place
-                }) {
+                if found
+                    .is_some_and(|found| Place { stored: place.stored, ..found.place } == *place)
+                {
                     *self.verifier.found.entry(self.id).or_default() += 1;
                 } else {
                     self.verifier.collector.counts().garbage_bytes += u64::from(place.stored);
@@ -306,18 +276,11 @@ pub(super) async fn read_directory(
     id: SegmentId,
 ) -> Result<Directory> {
     let mut walk = Walk::new(verifier, id);
-    let size = walk
-        .verifier
-        .context
-        .data
-        .get(&walk.key, ByteRange::new(0, 0))
-        .await?;
+    let size = walk.verifier.context.data.get(&walk.key, ByteRange::new(0, 0)).await?;
     let size = size.map_or(0, |object| object.size);
     let from = size.saturating_sub(FOOTER_BYTES as u64);
     let footer = walk.read(from, FOOTER_BYTES as u64).await?;
-    walk.directory(&footer, size)
-        .await
-        .map(|(_, directory)| directory)
+    walk.directory(&footer, size).await.map(|(_, directory)| directory)
 }
 
 /// Segments on the data backend that have no row.
@@ -328,17 +291,14 @@ async fn orphans(verifier: &mut Verifier<'_>) -> Result<()> {
         let ids = objects
             .iter()
             .filter_map(|object| Some((object, context.data_keys.segment_id(&object.key)?)));
-        let (objects, keys): (Vec<_>, Vec<Key>) = ids
-            .map(|(object, id)| (object, context.catalog_keys.segment(id)))
-            .unzip();
+        let (objects, keys): (Vec<_>, Vec<Key>) =
+            ids.map(|(object, id)| (object, context.catalog_keys.segment(id))).unzip();
         let rows = context.catalog.get_many(&keys).await?;
         for (object, _) in objects.iter().zip(rows).filter(|(_, row)| row.is_none()) {
             let message = "no commit names the segment: its writer is about to, or was interrupted";
             let advice = "nothing; `holdall gc` deletes it once its writer has ended";
             let (problem, severity) = (Problem::Orphan, Severity::Notice);
-            verifier
-                .collector
-                .find(problem, severity, &object.key, message, advice);
+            verifier.collector.find(problem, severity, &object.key, message, advice);
         }
     }
     Ok(())
@@ -355,9 +315,7 @@ async fn lost_chunks(verifier: &mut Verifier<'_>) -> Result<GoOn> {
         }
     }
     let found = &verifier.found;
-    let short = counted
-        .into_iter()
-        .filter(|(id, rows)| found.get(id).is_none_or(|f| f < rows));
+    let short = counted.into_iter().filter(|(id, rows)| found.get(id).is_none_or(|f| f < rows));
     let short: HashSet<SegmentId> = short.map(|(id, _)| id).collect();
     if short.is_empty() {
         return Ok(true);
@@ -388,9 +346,7 @@ async fn lost(verifier: &mut Verifier<'_>, key: &Key, id: ChunkId, error: Error)
     let message = damage(error)?;
     // A chunk that is no longer named may have gone meanwhile.
     if verifier.context.catalog.get_all(key).await?.is_some() {
-        verifier
-            .collector
-            .error(Problem::LostChunk, key, message, COPIES);
+        verifier.collector.error(Problem::LostChunk, key, message, COPIES);
         verifier.note_damaged(id);
     }
     Ok(())

@@ -19,10 +19,7 @@ use crate::format::policy::{Compression, Policy};
 use crate::format::segment::SegmentRow;
 
 async fn check(context: &VerifyContext, repair: bool) -> Report {
-    let options = VerifyOptions {
-        repair,
-        ..VerifyOptions::default()
-    };
+    let options = VerifyOptions { repair, ..VerifyOptions::default() };
     verify(context, options).await.unwrap()
 }
 
@@ -34,22 +31,14 @@ async fn a_whole_volume_is_clean() {
     assert!(report.findings.is_empty(), "{report:#?}");
     let counts = report.counts;
     assert_eq!((counts.segments, counts.frames, counts.chunks), (2, 5, 7));
-    assert_eq!(
-        (counts.entries_read, counts.checkpoints, counts.log_commits),
-        (7, 1, 4)
-    );
-    assert!(
-        counts.garbage_bytes > 3000 && counts.garbage_bytes < 3200,
-        "{counts:?}"
-    );
+    assert_eq!((counts.entries_read, counts.checkpoints, counts.log_commits), (7, 1, 4));
+    assert!(counts.garbage_bytes > 3000 && counts.garbage_bytes < 3200, "{counts:?}");
 }
 
 /// Every row or object of a backend.
 async fn everything(backend: &Arc<dyn Backend>) -> Vec<(Key, Bytes)> {
     let rows = backend.list_all("", true).await.unwrap();
-    rows.into_iter()
-        .map(|row| (row.key, row.object.unwrap().value))
-        .collect()
+    rows.into_iter().map(|row| (row.key, row.object.unwrap().value)).collect()
 }
 
 /// Puts a backend back as it was.
@@ -79,10 +68,7 @@ async fn every_flip_and_cut_is_reported() {
                 damages.push(flipped.into());
             }
             for damaged in damages {
-                backend
-                    .put(&key, damaged.clone(), Expect::Any)
-                    .await
-                    .unwrap();
+                backend.put(&key, damaged.clone(), Expect::Any).await.unwrap();
                 let report = check(&context, false).await;
                 assert!(!report.is_clean(), "{key} {}", damaged.len());
             }
@@ -119,32 +105,13 @@ async fn every_deletion_and_swap_is_reported() {
 async fn foreign_rows_and_objects_and_orphans_are_named() {
     let (context, _) = make().await;
     let row = Key::parse(format!("{}z/what", context.catalog_keys.root())).unwrap();
-    context
-        .catalog
-        .put(&row, Bytes::from("x"), Expect::Absent)
-        .await
-        .unwrap();
+    context.catalog.put(&row, Bytes::from("x"), Expect::Absent).await.unwrap();
     let object = Key::parse(format!("{}notes.txt", context.data_keys.root())).unwrap();
-    context
-        .data
-        .put(&object, Bytes::from("x"), Expect::Absent)
-        .await
-        .unwrap();
-    let orphan = context.data_keys.segment(SegmentId {
-        epoch: 2,
-        counter: 9,
-    });
-    context
-        .data
-        .put(&orphan, Bytes::from("x"), Expect::Absent)
-        .await
-        .unwrap();
+    context.data.put(&object, Bytes::from("x"), Expect::Absent).await.unwrap();
+    let orphan = context.data_keys.segment(SegmentId { epoch: 2, counter: 9 });
+    context.data.put(&orphan, Bytes::from("x"), Expect::Absent).await.unwrap();
     let report = check(&context, true).await;
-    let found: Vec<_> = report
-        .findings
-        .iter()
-        .map(|f| (f.problem, f.key.as_str()))
-        .collect();
+    let found: Vec<_> = report.findings.iter().map(|f| (f.problem, f.key.as_str())).collect();
     let expected = [
         (Problem::DamagedRow, row.as_str()),
         (Problem::Orphan, orphan.as_str()),
@@ -156,48 +123,22 @@ async fn foreign_rows_and_objects_and_orphans_are_named() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_chunk_is_mended_from_another_copy() {
     let (context, _) = make().await;
-    let key = context.data_keys.segment(SegmentId {
-        epoch: 1,
-        counter: 1,
-    });
-    let mut bytes = context
-        .data
-        .get_all(&key)
-        .await
-        .unwrap()
-        .unwrap()
-        .value
-        .to_vec();
+    let key = context.data_keys.segment(SegmentId { epoch: 1, counter: 1 });
+    let mut bytes = context.data.get_all(&key).await.unwrap().unwrap().value.to_vec();
     bytes[200] ^= 1;
-    context
-        .data
-        .put(&key, bytes.into(), Expect::Any)
-        .await
-        .unwrap();
+    context.data.put(&key, bytes.into(), Expect::Any).await.unwrap();
     let report = check(&context, true).await;
-    let lost: Vec<_> = report
-        .findings
-        .iter()
-        .filter(|f| f.problem == Problem::LostChunk)
-        .collect();
+    let lost: Vec<_> = report.findings.iter().filter(|f| f.problem == Problem::LostChunk).collect();
     // The frame holds two chunks, of which one has a copy elsewhere.
     assert_eq!(lost.iter().filter(|f| f.repaired).count(), 1, "{report:#?}");
     assert_eq!(lost.len(), 2);
     let unreadable = |report: &Report| -> Vec<String> {
-        let found = report
-            .findings
-            .iter()
-            .filter(|f| f.problem == Problem::UnreadableEntry);
-        found
-            .map(|f| f.key.rsplit_once('/').unwrap().1.to_owned())
-            .collect()
+        let found = report.findings.iter().filter(|f| f.problem == Problem::UnreadableEntry);
+        found.map(|f| f.key.rsplit_once('/').unwrap().1.to_owned()).collect()
     };
     assert_eq!(unreadable(&report), ["deep"]);
     let again = check(&context, false).await;
-    assert!(
-        !again.findings.iter().any(|f| f.problem == Problem::Counter),
-        "{again:#?}"
-    );
+    assert!(!again.findings.iter().any(|f| f.problem == Problem::Counter), "{again:#?}");
     assert_eq!(unreadable(&again), ["deep"]);
 }
 
@@ -212,39 +153,21 @@ async fn indexes_are_mended() {
     let was = everything(&context.catalog).await;
     // Each index row damaged or deleted, and for each another that points at nothing.
     for delete in [true, false] {
-        for (key, _) in was
-            .iter()
-            .filter(|(key, _)| b"iax".contains(&class(&context, key)))
-        {
+        for (key, _) in was.iter().filter(|(key, _)| b"iax".contains(&class(&context, key))) {
             if delete {
                 context.catalog.delete(key, Expect::Any).await.unwrap();
             } else {
-                context
-                    .catalog
-                    .put(key, Bytes::from("odd"), Expect::Any)
-                    .await
-                    .unwrap();
+                context.catalog.put(key, Bytes::from("odd"), Expect::Any).await.unwrap();
             }
             let wrong = Key::parse(key.as_str().replace("/00000000", "/10000000")).unwrap();
             let same = wrong == *key;
-            let wrong = if same {
-                Key::parse(format!("{key}s")).unwrap()
-            } else {
-                wrong
-            };
+            let wrong = if same { Key::parse(format!("{key}s")).unwrap() } else { wrong };
             let value = row::encode(&wrong, &());
-            context
-                .catalog
-                .put(&wrong, value, Expect::Any)
-                .await
-                .unwrap();
+            context.catalog.put(&wrong, value, Expect::Any).await.unwrap();
         }
         let report = check(&context, true).await;
         assert!(report.findings.len() >= 6, "{report:#?}");
-        assert!(
-            report.findings.iter().all(|found| found.repaired),
-            "{report:#?}"
-        );
+        assert!(report.findings.iter().all(|found| found.repaired), "{report:#?}");
         assert_eq!(everything(&context.catalog).await, was);
         assert!(check(&context, false).await.findings.is_empty());
     }
@@ -256,37 +179,16 @@ fn miscounted(context: &VerifyContext, key: &Key, bytes: &Bytes) -> Option<Bytes
         b'c' => {
             let chunk: ChunkRow = row::decode(key, bytes).unwrap();
             let references = Some(chunk.references + 5).filter(|_| chunk.references > 0)?;
-            row::encode(
-                key,
-                &ChunkRow {
-                    references,
-                    ..chunk
-                },
-            )
+            row::encode(key, &ChunkRow { references, ..chunk })
         }
         b's' => {
             let segment: SegmentRow = row::decode(key, bytes).unwrap();
-            row::encode(
-                key,
-                &SegmentRow {
-                    live_bytes: 1,
-                    chunks: 99,
-                    ..segment
-                },
-            )
+            row::encode(key, &SegmentRow { live_bytes: 1, chunks: 99, ..segment })
         }
         b'm' if *key == context.catalog_keys.head() => {
             let head: Head = row::decode(key, bytes).unwrap();
             let (next_epoch, live_bytes) = (0, head.live_bytes + 1);
-            row::encode(
-                key,
-                &Head {
-                    next_epoch,
-                    live_bytes,
-                    segments: 0,
-                    ..head
-                },
-            )
+            row::encode(key, &Head { next_epoch, live_bytes, segments: 0, ..head })
         }
         _ => return None,
     };
@@ -304,10 +206,7 @@ async fn counters_are_mended_by_counting() {
     }
     let report = check(&context, true).await;
     assert!(report.findings.len() > 10, "{report:#?}");
-    assert!(
-        report.findings.iter().all(|found| found.repaired),
-        "{report:#?}"
-    );
+    assert!(report.findings.iter().all(|found| found.repaired), "{report:#?}");
     assert_eq!(everything(&context.catalog).await, was);
     assert!(check(&context, false).await.findings.is_empty());
 }
@@ -318,11 +217,7 @@ async fn what_a_lost_or_damaged_row_names_is_not_taken_for_garbage() {
     let key = context.catalog_keys.history(&name("small"), 2);
     let entry = context.catalog_keys.entry(&name("plain"));
     let was = everything(&context.catalog).await;
-    for (key, damage) in [
-        (&entry, None),
-        (&key, Some(Bytes::from("odd"))),
-        (&key, None),
-    ] {
+    for (key, damage) in [(&entry, None), (&key, Some(Bytes::from("odd"))), (&key, None)] {
         let whole = context.catalog.get_all(key).await.unwrap().unwrap().value;
         match damage {
             Some(damage) => drop(context.catalog.put(key, damage, Expect::Any).await.unwrap()),
@@ -330,16 +225,11 @@ async fn what_a_lost_or_damaged_row_names_is_not_taken_for_garbage() {
         }
         let report = check(&context, true).await;
         let open = report.findings.iter().filter(|found| !found.repaired);
-        assert!(
-            open.clone().any(|found| found.severity == Severity::Error),
-            "{report:#?}"
-        );
+        assert!(open.clone().any(|found| found.severity == Severity::Error), "{report:#?}");
         context.catalog.put(key, whole, Expect::Any).await.unwrap();
         let now = everything(&context.catalog).await;
         let counted = |rows: &[(Key, Bytes)]| -> Vec<(Key, Bytes)> {
-            let rows = rows
-                .iter()
-                .filter(|(key, _)| b"csm".contains(&class(&context, key)));
+            let rows = rows.iter().filter(|(key, _)| b"csm".contains(&class(&context, key)));
             rows.cloned().collect()
         };
         assert_eq!(counted(&now), counted(&was));
@@ -353,22 +243,12 @@ async fn damaged_chunk_rows_are_written_anew_from_the_segments() {
     for (key, bytes) in was.iter().filter(|(key, _)| class(&context, key) == b'c') {
         let chunk: ChunkRow = row::decode(key, bytes).unwrap();
         if chunk.references > 0 {
-            context
-                .catalog
-                .put(key, bytes.slice(1..), Expect::Any)
-                .await
-                .unwrap();
+            context.catalog.put(key, bytes.slice(1..), Expect::Any).await.unwrap();
         }
     }
     let report = check(&context, true).await;
-    let damaged = report
-        .findings
-        .iter()
-        .filter(|found| found.problem == Problem::DamagedRow);
-    assert!(
-        damaged.clone().count() > 4 && damaged.clone().all(|f| f.repaired),
-        "{report:#?}"
-    );
+    let damaged = report.findings.iter().filter(|found| found.problem == Problem::DamagedRow);
+    assert!(damaged.clone().count() > 4 && damaged.clone().all(|f| f.repaired), "{report:#?}");
     let again = check(&context, false).await;
     assert!(again.findings.is_empty(), "{again:#?}");
 }
@@ -379,17 +259,10 @@ async fn a_damaged_entry_is_restored_from_checkpoint_and_log() {
     let was = everything(&context.catalog).await;
     for text in ["small", "plain", "deep", "sealed", "open"] {
         let key = context.catalog_keys.entry(&name(text));
-        context
-            .catalog
-            .put(&key, Bytes::from("nonsense"), Expect::Any)
-            .await
-            .unwrap();
+        context.catalog.put(&key, Bytes::from("nonsense"), Expect::Any).await.unwrap();
     }
     let report = check(&context, true).await;
-    let damaged = report
-        .findings
-        .iter()
-        .filter(|f| f.problem == Problem::DamagedRow);
+    let damaged = report.findings.iter().filter(|f| f.problem == Problem::DamagedRow);
     assert!(damaged.clone().all(|found| found.repaired), "{report:#?}");
     assert_eq!(damaged.count(), 5);
     assert_eq!(everything(&context.catalog).await, was);
@@ -406,22 +279,10 @@ async fn commits_in_between_raise_no_false_alarm() {
     let progress: Arc<ProgressFn> = Arc::new(move |_: Stage, _: &Counts| {
         let key = keys.head();
         // Memory answers at once.
-        let head = catalog
-            .get_all(&key)
-            .now_or_never()
-            .unwrap()
-            .unwrap()
-            .unwrap();
-        catalog
-            .put(&key, head.value, Expect::Any)
-            .now_or_never()
-            .unwrap()
-            .unwrap();
+        let head = catalog.get_all(&key).now_or_never().unwrap().unwrap().unwrap();
+        catalog.put(&key, head.value, Expect::Any).now_or_never().unwrap().unwrap();
     });
-    let options = VerifyOptions {
-        progress: Some(progress),
-        ..VerifyOptions::default()
-    };
+    let options = VerifyOptions { progress: Some(progress), ..VerifyOptions::default() };
     let report = verify(&context, options).await.unwrap();
     let problems: Vec<Problem> = report.findings.iter().map(|found| found.problem).collect();
     assert_eq!(problems, [Problem::Busy], "{report:#?}");
@@ -435,11 +296,7 @@ async fn cancelling_ends_with_what_was_found() {
     options.cancel.store(true, Ordering::Relaxed);
     let report = verify(&context, options).await.unwrap();
     assert!(!report.complete && !report.is_clean());
-    assert!(
-        serde_json::to_string(&report)
-            .unwrap()
-            .contains("\"complete\":false")
-    );
+    assert!(serde_json::to_string(&report).unwrap().contains("\"complete\":false"));
 }
 
 /// What the data path stores is what verifying expects to find.
@@ -460,34 +317,18 @@ async fn packed_segments_are_clean() {
     let mut segments = BTreeMap::new();
     for (seed, size) in (1..).zip(sizes) {
         // Half of it can be compressed.
-        let bytes = [
-            noise(seed, size / 2),
-            Bytes::from(vec![b'.'; size - size / 2]),
-        ]
-        .concat();
+        let bytes = [noise(seed, size / 2), Bytes::from(vec![b'.'; size - size / 2])].concat();
         let source = source_of(Bytes::from(bytes.clone()));
-        let stored = packer
-            .store(source, Compression::Zstd { level: 1 }, None)
-            .await
-            .unwrap();
+        let stored = packer.store(source, Compression::Zstd { level: 1 }, None).await.unwrap();
         for chunk in &stored.chunks {
             let Some(place) = chunk.place else { continue };
-            if maker
-                .chunks
-                .insert(chunk.id, (place, chunk.level))
-                .is_none()
-            {
+            if maker.chunks.insert(chunk.id, (place, chunk.level)).is_none() {
                 for child in &chunk.children {
                     *maker.references.entry(child.id).or_default() += 1;
                 }
             }
         }
-        segments.extend(
-            stored
-                .segments
-                .iter()
-                .map(|segment| (segment.id, segment.bytes)),
-        );
+        segments.extend(stored.segments.iter().map(|segment| (segment.id, segment.bytes)));
         let entry = maker.entry(seed, Content::Tree(stored.nodes), &bytes);
         maker.put_entry(&format!("of {size} bytes"), entry);
     }
@@ -498,9 +339,6 @@ async fn packed_segments_are_clean() {
     let report = check(&maker.context, false).await;
     assert!(report.findings.is_empty(), "{report:#?}");
     let counts = report.counts;
-    assert_eq!(
-        (counts.segments, counts.entries_read),
-        (segments.len() as u64, 5)
-    );
+    assert_eq!((counts.segments, counts.entries_read), (segments.len() as u64, 5));
     assert!(counts.chunks > 6 && counts.frames > 4, "{counts:?}");
 }

@@ -29,11 +29,7 @@ impl Volume {
     pub async fn snapshot(&self, name: &Name) -> Result<SnapshotInfo> {
         let write = Write::Snapshot { name: name.clone() };
         let committed = self.shared.commit(Request::one(write)).await?;
-        Ok(SnapshotInfo {
-            name: name.clone(),
-            version: committed.version,
-            created: committed.time,
-        })
+        Ok(SnapshotInfo { name: name.clone(), version: committed.version, created: committed.time })
     }
 
     /// Deletes a snapshot and says whether there was one. What only it has kept is collected.

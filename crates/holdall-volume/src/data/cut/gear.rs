@@ -45,16 +45,10 @@ pub(crate) fn cut(bytes: &[u8]) -> usize {
     let centre = end.min(CHUNK_BYTES_AVERAGE);
     let begun = CHUNK_BYTES_MIN + MEMORY;
     let mut hash = 0;
-    scan(
-        tables,
-        bytes,
-        CHUNK_BYTES_MIN..begun.min(centre),
-        tables.short,
-        &mut hash,
-    )
-    .or_else(|| find(tables, bytes, begun, centre, tables.short))
-    .or_else(|| find(tables, bytes, centre.max(begun), end, tables.long))
-    .unwrap_or(bytes.len())
+    scan(tables, bytes, CHUNK_BYTES_MIN..begun.min(centre), tables.short, &mut hash)
+        .or_else(|| find(tables, bytes, begun, centre, tables.short))
+        .or_else(|| find(tables, bytes, centre.max(begun), end, tables.long))
+        .unwrap_or(bytes.len())
 }
 
 /// The first place in a range where the hash meets the mask.
@@ -99,9 +93,9 @@ fn meets(tables: &Tables, bytes: &[u8], mask: u64) -> bool {
 /// The hash of the bytes before a place.
 fn hash_before(tables: &Tables, bytes: &[u8], at: usize) -> u64 {
     let before = &bytes[at - MEMORY..at];
-    before.iter().fold(0, |hash, byte| {
-        (hash << 1_u32).wrapping_add(tables.gear[usize::from(*byte)])
-    })
+    before
+        .iter()
+        .fold(0, |hash, byte| (hash << 1_u32).wrapping_add(tables.gear[usize::from(*byte)]))
 }
 
 /// Looks byte by byte.
@@ -136,10 +130,7 @@ mod tests {
     fn bytes(seed: u64, length: usize, bits: u8) -> Vec<u8> {
         let mut bytes = vec![0; length];
         let mut hasher = blake3::Hasher::new();
-        hasher
-            .update(&seed.to_le_bytes())
-            .finalize_xof()
-            .fill(&mut bytes);
+        hasher.update(&seed.to_le_bytes()).finalize_xof().fill(&mut bytes);
         bytes.iter_mut().for_each(|byte| *byte &= bits);
         bytes
     }
@@ -162,12 +153,8 @@ mod tests {
     #[test]
     fn every_edge_is_the_original_s() {
         let bytes = bytes(9, (4 << 20) + 3, 255);
-        let edges = [
-            CHUNK_BYTES_MIN,
-            CHUNK_BYTES_MIN + MEMORY,
-            CHUNK_BYTES_AVERAGE,
-            CHUNK_BYTES_MAX,
-        ];
+        let edges =
+            [CHUNK_BYTES_MIN, CHUNK_BYTES_MIN + MEMORY, CHUNK_BYTES_AVERAGE, CHUNK_BYTES_MAX];
         for start in [0, 1, 777] {
             for edge in edges {
                 for length in edge - 3..=(edge + 3).min(bytes.len() - start) {

@@ -26,11 +26,7 @@ pub(crate) struct Permit {
 
 impl Budget {
     pub(crate) fn new(total: usize) -> Self {
-        Self(Arc::new(Mutex::new(State {
-            total,
-            free: total,
-            waiting: VecDeque::new(),
-        })))
+        Self(Arc::new(Mutex::new(State { total, free: total, waiting: VecDeque::new() })))
     }
 
     // Nothing below can panic while it holds the lock.
@@ -46,10 +42,7 @@ impl Budget {
             return None;
         }
         state.free -= count;
-        Some(Permit {
-            budget: self.clone(),
-            count,
-        })
+        Some(Permit { budget: self.clone(), count })
     }
 
     /// Waits for permits; more than there are at all means all of them.
@@ -59,20 +52,14 @@ impl Budget {
             let count = count.min(state.total);
             if state.waiting.is_empty() && state.free >= count {
                 state.free -= count;
-                return Ok(Permit {
-                    budget: self.clone(),
-                    count,
-                });
+                return Ok(Permit { budget: self.clone(), count });
             }
             let (sender, receiver) = oneshot::channel();
             state.waiting.push_back((count, sender));
             receiver
         };
         receiver.await.map_err(|_| {
-            Error::closed(
-                Operation::Put,
-                "the volume was closed while a store waited for memory",
-            )
+            Error::closed(Operation::Put, "the volume was closed while a store waited for memory")
         })
     }
 
@@ -87,19 +74,11 @@ impl Budget {
                 break;
             };
             state.free -= count;
-            granted.push((
-                sender,
-                Permit {
-                    budget: self.clone(),
-                    count,
-                },
-            ));
+            granted.push((sender, Permit { budget: self.clone(), count }));
         }
         drop(state);
         // A receiver that has gone leaves its permit in the error, which gives it back.
-        granted
-            .into_iter()
-            .for_each(|(sender, permit)| drop(sender.send(permit)));
+        granted.into_iter().for_each(|(sender, permit)| drop(sender.send(permit)));
     }
 }
 

@@ -18,25 +18,13 @@ pub(crate) struct Buffers {
 impl Buffers {
     /// Buffers that hold `capacity` bytes without growing; at most `keep` idle ones are kept.
     pub(crate) fn new(capacity: usize, keep: usize) -> Arc<Self> {
-        Arc::new(Self {
-            capacity,
-            keep,
-            free: Mutex::default(),
-        })
+        Arc::new(Self { capacity, keep, free: Mutex::default() })
     }
 
     /// An empty buffer.
     pub(crate) fn take(self: &Arc<Self>) -> Buffer {
-        let free = self
-            .free
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .pop();
-        Buffer::of(
-            free.unwrap_or_default(),
-            self.capacity,
-            Arc::downgrade(self),
-        )
+        let free = self.free.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        Buffer::of(free.unwrap_or_default(), self.capacity, Arc::downgrade(self))
     }
 
     fn give_back(&self, bytes: Vec<u8>) {
@@ -145,9 +133,6 @@ mod tests {
         buffer.appender().extend_from_slice(b"few");
         let bytes = buffer.freeze();
         assert_eq!(buffers.free.lock().unwrap().len(), 1);
-        assert_eq!(
-            (&bytes[..], bytes.as_ptr() as usize % ALIGNMENT),
-            (&b"few"[..], 0)
-        );
+        assert_eq!((&bytes[..], bytes.as_ptr() as usize % ALIGNMENT), (&b"few"[..], 0));
     }
 }

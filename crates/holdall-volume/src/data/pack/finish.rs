@@ -37,9 +37,7 @@ pub(crate) fn finish(
     };
     let compression = Compression::Zstd { level: 1 };
     let bytes = frame::encode(place, 0, &[], &raw, compression, buffer.appender())?;
-    buffer
-        .appender()
-        .extend_from_slice(&encode_footer(directory_at, bytes));
+    buffer.appender().extend_from_slice(&encode_footer(directory_at, bytes));
     Ok(buffer.freeze())
 }
 

@@ -29,11 +29,7 @@ pub(crate) struct Pending {
 
 impl Pending {
     pub(crate) fn new(age_max: Duration) -> Self {
-        Self {
-            chunks: HashMap::new(),
-            order: VecDeque::new(),
-            age_max,
-        }
+        Self { chunks: HashMap::new(), order: VecDeque::new(), age_max }
     }
 
     /// Where a chunk lies, if it was stored lately.
@@ -50,8 +46,7 @@ impl Pending {
 
     /// Forgets the chunks of a segment that could not be written.
     pub(crate) fn forget(&mut self, segment: SegmentId) {
-        self.chunks
-            .retain(|_, placed| placed.place.segment != segment);
+        self.chunks.retain(|_, placed| placed.place.segment != segment);
     }
 
     fn expire(&mut self, now: Duration) {
@@ -59,11 +54,7 @@ impl Pending {
             if now.saturating_sub(*stored) <= self.age_max && self.order.len() < CHUNKS_MAX {
                 break;
             }
-            if self
-                .chunks
-                .get(id)
-                .is_some_and(|placed| placed.place.segment == *segment)
-            {
+            if self.chunks.get(id).is_some_and(|placed| placed.place.segment == *segment) {
                 self.chunks.remove(id);
             }
             self.order.pop_front();

@@ -30,21 +30,13 @@ struct State {
 impl FrameCache {
     /// A cache of at most so many decoded bytes.
     pub(crate) fn new(bytes_max: usize) -> Self {
-        Self {
-            bytes_max,
-            state: Mutex::default(),
-        }
+        Self { bytes_max, state: Mutex::default() }
     }
 
     /// The decoded bytes of a frame.
     pub(crate) fn get(&self, key: FrameKey) -> Option<Bytes> {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        let State {
-            frames,
-            order,
-            clock,
-            ..
-        } = &mut *state;
+        let State { frames, order, clock, .. } = &mut *state;
         let (bytes, used) = frames.get_mut(&key)?;
         order.remove(used);
         *clock += 1;
@@ -89,15 +81,7 @@ mod tests {
     #[test]
     fn what_was_not_used_for_the_longest_time_goes_first() {
         let cache = FrameCache::new(30);
-        let key = |n: u32| {
-            (
-                SegmentId {
-                    epoch: 1,
-                    counter: 1,
-                },
-                n,
-            )
-        };
+        let key = |n: u32| (SegmentId { epoch: 1, counter: 1 }, n);
         for n in 0..3 {
             cache.insert(key(n), Bytes::from(vec![n as u8; 10]));
         }

@@ -58,29 +58,19 @@ pub(crate) async fn chunks(
     match gather(context, cache, nodes, &places).await {
         Err(e) if matches!(e.kind(), ErrorKind::Corrupt | ErrorKind::Unsupported) => {
             let again = look_up(context, nodes).await?;
-            if again == places {
-                Err(e)
-            } else {
-                gather(context, cache, nodes, &again).await
-            }
+            if again == places { Err(e) } else { gather(context, cache, nodes, &again).await }
         }
         result => result,
     }
 }
 
 async fn look_up(context: &DataContext, nodes: &[Node]) -> Result<Vec<Place>> {
-    let keys: Vec<_> = nodes
-        .iter()
-        .map(|node| context.keys.chunk(&node.id))
-        .collect();
+    let keys: Vec<_> = nodes.iter().map(|node| context.keys.chunk(&node.id)).collect();
     let rows = context.catalog.get_many(&keys).await?;
     let mut places = Vec::with_capacity(nodes.len());
     for ((node, key), found) in nodes.iter().zip(&keys).zip(rows) {
         let Some(found) = found else {
-            let message = format!(
-                "chunk {} is not in the catalog; run `holdall verify`",
-                node.id
-            );
+            let message = format!("chunk {} is not in the catalog; run `holdall verify`", node.id);
             return Err(Error::corrupt(Operation::Get, message).with_key(key));
         };
         let row: ChunkRow = row::decode(key, &found.value)?;
@@ -97,21 +87,12 @@ async fn gather(
 ) -> Result<Vec<Bytes>> {
     let mut frames: BTreeMap<(SegmentId, u32), Vec<Wanted>> = BTreeMap::new();
     for (number, (node, place)) in nodes.iter().zip(places).enumerate() {
-        let wanted = Wanted {
-            number,
-            node: *node,
-            place: *place,
-        };
-        frames
-            .entry((place.segment, place.frame_at))
-            .or_default()
-            .push(wanted);
+        let wanted = Wanted { number, node: *node, place: *place };
+        frames.entry((place.segment, place.frame_at)).or_default().push(wanted);
     }
     let mut found = vec![Bytes::new(); nodes.len()];
     let mut fill = |chunks: Vec<(usize, Bytes)>| {
-        chunks
-            .into_iter()
-            .for_each(|(number, bytes)| found[number] = bytes);
+        chunks.into_iter().for_each(|(number, bytes)| found[number] = bytes);
     };
     let mut missing = BTreeMap::new();
     for (key, wanted) in frames {
@@ -120,9 +101,7 @@ async fn gather(
             None => drop(missing.insert(key, wanted)),
         }
     }
-    let reads = runs(missing)
-        .into_iter()
-        .map(|run| read(context.clone(), Arc::clone(cache), run));
+    let reads = runs(missing).into_iter().map(|run| read(context.clone(), Arc::clone(cache), run));
     stream::iter(reads)
         .buffer_unordered(READS_MAX)
         .try_for_each(|chunks| {
@@ -138,11 +117,7 @@ fn runs(frames: BTreeMap<(SegmentId, u32), Vec<Wanted>>) -> Vec<Run> {
     let mut runs: Vec<Run> = Vec::new();
     for ((segment, at), wanted) in frames {
         let start = u64::from(at);
-        let bytes = wanted
-            .iter()
-            .map(|wanted| wanted.place.frame_bytes)
-            .max()
-            .unwrap_or(0);
+        let bytes = wanted.iter().map(|wanted| wanted.place.frame_bytes).max().unwrap_or(0);
         let end = start + u64::from(bytes);
         match runs.last_mut() {
             Some(run)
@@ -153,11 +128,7 @@ fn runs(frames: BTreeMap<(SegmentId, u32), Vec<Wanted>>) -> Vec<Run> {
                 run.range.end = run.range.end.max(end);
                 run.frames.push(wanted);
             }
-            _ => runs.push(Run {
-                segment,
-                range: start..end,
-                frames: vec![wanted],
-            }),
+            _ => runs.push(Run { segment, range: start..end, frames: vec![wanted] }),
         }
     }
     runs
@@ -173,12 +144,7 @@ async fn read(
     let range = ByteRange::new(run.range.start, run.range.end);
     let found = context.data.get(&key, range).await?;
     let (secret, volume) = (context.secret, context.data_keys.volume_id());
-    let work = run
-        .frames
-        .iter()
-        .flatten()
-        .map(|wanted| wanted.place.bytes as usize)
-        .sum();
+    let work = run.frames.iter().flatten().map(|wanted| wanted.place.bytes as usize).sum();
     let chunks = compute(&context.env, work, move || {
         let bytes = found.map(|found| found.value);
         let mut chunks = Vec::new();
@@ -198,11 +164,7 @@ fn keep(cache: &FrameCache, place: Place, raw: Bytes) {
     if (place.bytes as usize) < raw.len() {
         // A frame that was not compressed is a slice of all that was read with it.
         let plain = raw.len() < place.frame_bytes as usize;
-        let raw = if plain {
-            Bytes::copy_from_slice(&raw)
-        } else {
-            raw
-        };
+        let raw = if plain { Bytes::copy_from_slice(&raw) } else { raw };
         cache.insert((place.segment, place.frame_at), raw);
     }
 }
@@ -221,12 +183,7 @@ fn decode(volume: VolumeId, run: &Run, wanted: &[Wanted], bytes: Option<&Bytes>)
     }
     let owner = (place.segment.epoch, place.segment.counter);
     let position = place.frame_at;
-    let expected = FramePlace {
-        kind: FrameKind::Chunks,
-        volume,
-        owner,
-        position,
-    };
+    let expected = FramePlace { kind: FrameKind::Chunks, volume, owner, position };
     Ok(frame::decode(expected, &bytes.slice(start..end))?.raw)
 }
 
@@ -249,11 +206,7 @@ fn take_chunks(
         let start = one.place.at as usize;
         let end = start + one.place.bytes as usize;
         let fits = end <= raw.len();
-        let bytes = if fits {
-            raw.slice(start..end)
-        } else {
-            Bytes::new()
-        };
+        let bytes = if fits { raw.slice(start..end) } else { Bytes::new() };
         let id = ChunkId::new(secret, &Digest::of(&bytes), one.node.level);
         if id != one.node.id {
             let cause = Error::corrupt(Operation::Get, "its bytes do not have its digest");

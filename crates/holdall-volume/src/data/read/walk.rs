@@ -46,12 +46,7 @@ pub(crate) struct Walk {
 impl Walk {
     /// A walk through the range of the bytes under these nodes; what is past their end is left out.
     pub(crate) fn new(nodes: &[Node], range: Range<u64>) -> Self {
-        let mut walk = Self {
-            range,
-            ahead: VecDeque::new(),
-            window: Vec::new(),
-            window_cost: 0,
-        };
+        let mut walk = Self { range, ahead: VecDeque::new(), window: Vec::new(), window_cost: 0 };
         walk.add(nodes, 0);
         walk
     }
@@ -72,10 +67,7 @@ impl Walk {
             }
             let start = self.range.start.max(at) - at;
             let end = self.range.end.min(at.saturating_add(node.bytes)) - at;
-            self.window.push(Leaf {
-                node,
-                wanted: start as usize..end as usize,
-            });
+            self.window.push(Leaf { node, wanted: start as usize..end as usize });
             self.window_cost += node.bytes.max(LEAF_COST_MIN);
             if self.window_cost >= WINDOW_BYTES {
                 break;
@@ -103,10 +95,7 @@ pub(crate) fn check_list(node: &Node, nodes: &[Node]) -> Result<()> {
         "the list of chunks {} does not hold what it stands for; run `holdall verify`",
         node.id
     );
-    Err(holdall_core::Error::corrupt(
-        holdall_core::Operation::Get,
-        message,
-    ))
+    Err(holdall_core::Error::corrupt(holdall_core::Operation::Get, message))
 }
 
 #[cfg(test)]
@@ -115,48 +104,25 @@ mod tests {
     use crate::format::chunk::ChunkId;
 
     fn node(number: u8, bytes: u64, level: u8) -> Node {
-        Node {
-            id: ChunkId([number; 32]),
-            bytes,
-            level,
-        }
+        Node { id: ChunkId([number; 32]), bytes, level }
     }
 
     #[test]
     fn a_walk_skips_lists_beside_its_range_and_keeps_the_order() {
-        let roots = [
-            node(1, 30 << 20, 1),
-            node(2, 1 << 50, 3),
-            node(3, 1 << 20, 0),
-        ];
+        let roots = [node(1, 30 << 20, 1), node(2, 1 << 50, 3), node(3, 1 << 20, 0)];
         let start = (30 << 20) + (1 << 49);
         let mut walk = Walk::new(&roots, start..u64::MAX);
-        let Step::List { node: list, at } = walk.next() else {
-            panic!("a list")
-        };
+        let Step::List { node: list, at } = walk.next() else { panic!("a list") };
         assert_eq!((list, at), (roots[1], 30 << 20));
         let half = 1 << 49;
-        walk.add(
-            &[node(4, half, 2), node(5, half - 10, 2), node(6, 10, 2)],
-            at,
-        );
-        assert_eq!(
-            walk.next(),
-            Step::List {
-                node: node(5, half - 10, 2),
-                at: start
-            }
-        );
+        walk.add(&[node(4, half, 2), node(5, half - 10, 2), node(6, 10, 2)], at);
+        assert_eq!(walk.next(), Step::List { node: node(5, half - 10, 2), at: start });
         walk.add(&[node(7, half - 10, 0)], start);
-        let Step::Window(window) = walk.next() else {
-            panic!("a window")
-        };
+        let Step::Window(window) = walk.next() else { panic!("a window") };
         assert_eq!(window.len(), 1);
         assert!(matches!(walk.next(), Step::List { node, .. } if node.id == ChunkId([6; 32])));
         walk.add(&[node(8, 10, 0)], start + half - 10);
-        let Step::Window(window) = walk.next() else {
-            panic!("a window")
-        };
+        let Step::Window(window) = walk.next() else { panic!("a window") };
         let ids: Vec<u8> = window.iter().map(|leaf| leaf.node.id.0[0]).collect();
         assert_eq!((ids, walk.next()), (vec![8, 3], Step::End));
     }
@@ -165,9 +131,7 @@ mod tests {
     fn windows_are_bounded() {
         let nodes: Vec<Node> = (0..100).map(|n| node(n, 1, 0)).collect();
         let mut walk = Walk::new(&nodes, 0..100);
-        let Step::Window(window) = walk.next() else {
-            panic!("a window")
-        };
+        let Step::Window(window) = walk.next() else { panic!("a window") };
         assert_eq!(window.len() as u64, WINDOW_BYTES / LEAF_COST_MIN);
     }
 

@@ -26,11 +26,7 @@ async fn an_insertion_at_the_front_changes_few_chunks() {
     let first = bed.store_committed(bytes.clone()).await;
     let changed = [b"inserted", &bytes[..]].concat();
     let second = bed.store_committed(changed.clone()).await;
-    let new = second
-        .chunks
-        .iter()
-        .filter(|chunk| chunk.place.is_some())
-        .count();
+    let new = second.chunks.iter().filter(|chunk| chunk.place.is_some()).count();
     assert!(new <= 3, "{new} of {} chunks are new", first.chunks.len());
     bed.check(&second, &changed).await;
 }
@@ -55,11 +51,7 @@ async fn equal_values_put_at_the_same_time_share_their_bytes() {
     let bed = Bed::new(holdall_runtime::env());
     let bytes = noise(3, 2 * MIB);
     let puts = (0..8).map(|_| bed.store(bytes.clone()));
-    let stored: Vec<_> = join_all(puts)
-        .await
-        .into_iter()
-        .map(Result::unwrap)
-        .collect();
+    let stored: Vec<_> = join_all(puts).await.into_iter().map(Result::unwrap).collect();
     for one in &stored {
         assert_eq!(one.chunks, stored[0].chunks);
     }
@@ -80,11 +72,8 @@ async fn equal_values_among_many_are_stored_once() {
         bed.commit(stored).await;
         bed.check(stored, value).await;
     }
-    let places: std::collections::BTreeSet<_> = stored
-        .iter()
-        .map(|s| s.chunks[0].place.unwrap())
-        .map(|p| (p.frame_at, p.at))
-        .collect();
+    let places: std::collections::BTreeSet<_> =
+        stored.iter().map(|s| s.chunks[0].place.unwrap()).map(|p| (p.frame_at, p.at)).collect();
     assert_eq!(places.len(), 3);
 }
 
@@ -96,12 +85,7 @@ async fn a_chunk_that_is_about_to_be_collected_is_stored_anew() {
     let (id, place) = (first.chunks[0].id, first.chunks[0].place.unwrap());
     for (idle, named) in [(1000, true), (1801, false)] {
         let since = bed.context.env.now().minus(Duration::from_secs(idle));
-        let row = ChunkRow {
-            place,
-            level: 0,
-            references: 0,
-            idle_since: Some(since),
-        };
+        let row = ChunkRow { place, level: 0, references: 0, idle_since: Some(since) };
         bed.put_row(&id, &row).await;
         // A packer of its own remembers nothing of the first put.
         let packer = super::Packer::new(bed.context.clone(), 6 + idle, super::settings());
@@ -116,16 +100,10 @@ async fn copies_are_made_whether_or_not_there_is_one() {
     let bed = Bed::new(holdall_runtime::env());
     let bytes = noise(5, 50 * KIB);
     let first = bed.store_committed(bytes.clone()).await;
-    let (copies, segments) = bed
-        .packer
-        .copy_chunks(0, vec![bytes.clone(), noise(6, MIB)], ZSTD)
-        .await
-        .unwrap();
+    let (copies, segments) =
+        bed.packer.copy_chunks(0, vec![bytes.clone(), noise(6, MIB)], ZSTD).await.unwrap();
     assert_eq!((copies.len(), segments.len()), (2, 1));
-    let (id, copy) = *copies
-        .iter()
-        .find(|(id, _)| *id == first.chunks[0].id)
-        .unwrap();
+    let (id, copy) = *copies.iter().find(|(id, _)| *id == first.chunks[0].id).unwrap();
     assert_ne!(copy.segment, first.chunks[0].place.unwrap().segment);
     // The row is switched, the old segment goes: the value is read from the copy.
     let key = bed.context.keys.chunk(&id);
@@ -133,10 +111,6 @@ async fn copies_are_made_whether_or_not_there_is_one() {
     let row: ChunkRow = row::decode(&key, &found.value).unwrap();
     bed.put_row(&id, &ChunkRow { place: copy, ..row }).await;
     let old = bed.context.data_keys.segment(row.place.segment);
-    bed.context
-        .data
-        .delete(&old, holdall_core::Expect::Any)
-        .await
-        .unwrap();
+    bed.context.data.delete(&old, holdall_core::Expect::Any).await.unwrap();
     bed.check(&first, &bytes).await;
 }

@@ -73,31 +73,17 @@ fn an_unknown_put_that_did_not_happen_fails_and_its_name_is_not_used_again() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_name_that_is_taken_closes_the_writer_and_harms_nothing() {
     let bed = Bed::new(holdall_runtime::env());
-    let id = crate::format::segment::SegmentId {
-        epoch: 5,
-        counter: 1,
-    };
+    let id = crate::format::segment::SegmentId { epoch: 5, counter: 1 };
     let key = bed.context.data_keys.segment(id);
-    bed.context
-        .data
-        .put(&key, "another's".into(), Expect::Absent)
-        .await
-        .unwrap();
-    assert_eq!(
-        kind(bed.store(noise(1, KIB)).await),
-        Some(ErrorKind::Closed)
-    );
-    assert_eq!(
-        bed.context.data.get_all(&key).await.unwrap().unwrap().value,
-        "another's"
-    );
+    bed.context.data.put(&key, "another's".into(), Expect::Absent).await.unwrap();
+    assert_eq!(kind(bed.store(noise(1, KIB)).await), Some(ErrorKind::Closed));
+    assert_eq!(bed.context.data.get_all(&key).await.unwrap().unwrap().value, "another's");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_backend_without_conditions_takes_segments() {
-    let data = Strict::new()
-        .with_conditions(holdall_core::Conditions::None)
-        .with_value_bytes_max(6 << 20);
+    let data =
+        Strict::new().with_conditions(holdall_core::Conditions::None).with_value_bytes_max(6 << 20);
     let bed = Bed::on(holdall_runtime::env(), Arc::new(data), settings());
     let bytes = noise(1, 3 * MIB);
     let stored = bed.store_committed(bytes.clone()).await;
@@ -137,9 +123,8 @@ fn storms_lose_nothing_that_was_stored() {
             let (bed, data) = faulty(env, Plan::stormy(seed));
             let mut kept = Vec::new();
             for round in 0..4 {
-                let values: Vec<_> = (0..6)
-                    .map(|n| noise(seed + round * 10 + n, 700 * KIB))
-                    .collect();
+                let values: Vec<_> =
+                    (0..6).map(|n| noise(seed + round * 10 + n, 700 * KIB)).collect();
                 let results = join_all(values.iter().map(|value| bed.store(value.clone()))).await;
                 for (value, result) in values.into_iter().zip(results) {
                     match result {
@@ -165,10 +150,7 @@ fn storms_lose_nothing_that_was_stored() {
 async fn damage_to_any_frame_is_noticed() {
     let bed = Bed::new(holdall_runtime::env());
     let mut stored = Vec::new();
-    for (n, compression) in [Compression::None, Compression::Lz4, ZSTD]
-        .into_iter()
-        .enumerate()
-    {
+    for (n, compression) in [Compression::None, Compression::Lz4, ZSTD].into_iter().enumerate() {
         let source = super::in_pieces(super::text(n as u64, 2 * MIB), 50_000);
         let one = bed.packer.store(source, compression, None).await.unwrap();
         bed.commit(&one).await;
@@ -180,43 +162,22 @@ async fn damage_to_any_frame_is_noticed() {
             let key = bed.context.data_keys.segment(place.segment);
             let whole = bed.context.data.get_all(&key).await.unwrap().unwrap().value;
             let end = place.frame_at + place.frame_bytes;
-            for at in [
-                place.frame_at,
-                place.frame_at + 59,
-                place.frame_at + 70,
-                end - 1,
-            ] {
+            for at in [place.frame_at, place.frame_at + 59, place.frame_at + 70, end - 1] {
                 let mut damaged = whole.to_vec();
                 damaged[at as usize] ^= 16;
-                bed.context
-                    .data
-                    .put(&key, damaged.into(), Expect::Any)
-                    .await
-                    .unwrap();
+                bed.context.data.put(&key, damaged.into(), Expect::Any).await.unwrap();
                 let error = bed.read(one).await.unwrap_err();
                 assert_eq!(error.kind(), ErrorKind::Corrupt);
-                for part in [
-                    place.segment.to_string(),
-                    chunk.id.to_string(),
-                    "verify".to_owned(),
-                ] {
+                for part in [place.segment.to_string(), chunk.id.to_string(), "verify".to_owned()] {
                     assert!(error.message().contains(&part), "{error} lacks {part}");
                 }
             }
-            bed.context
-                .data
-                .put(&key, whole.slice(..100), Expect::Any)
-                .await
-                .unwrap();
+            bed.context.data.put(&key, whole.slice(..100), Expect::Any).await.unwrap();
             assert_eq!(kind(bed.read(one).await), Some(ErrorKind::Corrupt));
             bed.context.data.delete(&key, Expect::Any).await.unwrap();
             let error = bed.read(one).await.unwrap_err();
             assert!(error.message().contains("missing"), "{error}");
-            bed.context
-                .data
-                .put(&key, whole, Expect::Any)
-                .await
-                .unwrap();
+            bed.context.data.put(&key, whole, Expect::Any).await.unwrap();
         }
         bed.read(one).await.unwrap();
     }
@@ -237,12 +198,7 @@ async fn a_row_that_points_to_other_bytes_is_noticed() {
     let first = bed.store_committed(noise(1, KIB)).await;
     let second = bed.store_committed(noise(2, KIB)).await;
     let place = second.chunks[0].place.unwrap();
-    let row = crate::format::chunk::ChunkRow {
-        place,
-        level: 0,
-        references: 1,
-        idle_since: None,
-    };
+    let row = crate::format::chunk::ChunkRow { place, level: 0, references: 1, idle_since: None };
     bed.put_row(&first.chunks[0].id, &row).await;
     assert_eq!(kind(bed.read(&first).await), Some(ErrorKind::Corrupt));
     let mut pieces = bed.reader.stream(first.nodes, 0..10).boxed();

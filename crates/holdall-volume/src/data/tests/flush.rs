@@ -33,11 +33,7 @@ fn sixty_four_small_stores_share_few_puts() {
             let data = Recording::new(Arc::new(slow));
             let bed = Bed::on(env, Arc::new(data.clone()), settings());
             let puts = (0..64).map(|n| bed.store(noise(n, 20 * KIB)));
-            let stored: Vec<_> = join_all(puts)
-                .await
-                .into_iter()
-                .map(Result::unwrap)
-                .collect();
+            let stored: Vec<_> = join_all(puts).await.into_iter().map(Result::unwrap).collect();
             for one in &stored {
                 bed.commit(one).await;
             }
@@ -128,18 +124,11 @@ fn a_slow_backend_gets_few_segments_at_once() {
     let most = simulate(1, |env| async move {
         let slow = Plan::new(1).chance(Method::Put, Fault::Slow(Duration::from_secs(1)), 1000);
         let inner = Faulty::new(Arc::new(Memory::new()), env.clone(), slow);
-        let data = Arc::new(Gauge {
-            inner,
-            now: 0.into(),
-            most: 0.into(),
-        });
+        let data = Arc::new(Gauge { inner, now: 0.into(), most: 0.into() });
         let backend: Arc<dyn Backend> = Arc::<Gauge>::clone(&data);
         let bed = Bed::on(env, backend, settings());
         let puts = (0..24).map(|n| bed.store(noise(n, 5 * MIB)));
-        join_all(puts)
-            .await
-            .into_iter()
-            .for_each(|stored| drop(stored.unwrap()));
+        join_all(puts).await.into_iter().for_each(|stored| drop(stored.unwrap()));
         data.most.load(Ordering::SeqCst)
     });
     assert!((2..=4).contains(&most), "{most}");
@@ -158,10 +147,7 @@ fn long_streams_that_stand_still_hold_up_no_small_value() {
             });
         }
         env.sleep(Duration::from_secs(60)).await;
-        assert!(
-            bed.packer.blocks.try_acquire(1).is_none(),
-            "the streams hold all they can"
-        );
+        assert!(bed.packer.blocks.try_acquire(1).is_none(), "the streams hold all they can");
         let bytes = noise(99, 200 * KIB);
         let stored = bed.store_committed(bytes.clone()).await;
         bed.check(&stored, &bytes).await;

@@ -31,10 +31,7 @@ pub(super) const MIB: usize = 1 << 20;
 pub(super) const ZSTD: Compression = Compression::Zstd { level: 1 };
 
 pub(super) fn settings() -> PackSettings {
-    PackSettings {
-        segment_bytes: 4 << 20,
-        grace: Duration::from_secs(3600),
-    }
+    PackSettings { segment_bytes: 4 << 20, grace: Duration::from_secs(3600) }
 }
 
 /// A volume's data path, with a commit that does as little as it must.
@@ -61,17 +58,11 @@ impl Bed {
         };
         let packer = Packer::new(context.clone(), 5, settings);
         let reader = Reader::new(context.clone(), ReadSettings::default());
-        Self {
-            context,
-            packer,
-            reader,
-        }
+        Self { context, packer, reader }
     }
 
     pub(super) async fn store(&self, bytes: impl Into<Bytes>) -> Result<Stored> {
-        self.packer
-            .store(super::source_of(bytes.into()), ZSTD, None)
-            .await
+        self.packer.store(super::source_of(bytes.into()), ZSTD, None).await
     }
 
     pub(super) async fn store_committed(&self, bytes: impl Into<Bytes>) -> Stored {
@@ -89,24 +80,10 @@ impl Bed {
                 assert!(known, "a chunk without a place must be in the catalog");
                 continue;
             };
-            assert!(
-                stored
-                    .segments
-                    .iter()
-                    .any(|segment| segment.id == place.segment)
-            );
+            assert!(stored.segments.iter().any(|segment| segment.id == place.segment));
             if !known {
                 let (level, references, idle_since) = (chunk.level, 1, None);
-                self.put_row(
-                    &chunk.id,
-                    &ChunkRow {
-                        place,
-                        level,
-                        references,
-                        idle_since,
-                    },
-                )
-                .await;
+                self.put_row(&chunk.id, &ChunkRow { place, level, references, idle_since }).await;
             }
         }
         for segment in &stored.segments {
@@ -119,11 +96,7 @@ impl Bed {
     pub(super) async fn put_row(&self, id: &crate::format::chunk::ChunkId, row: &ChunkRow) {
         let key = self.context.keys.chunk(id);
         let value = row::encode(&key, row);
-        self.context
-            .catalog
-            .put(&key, value, Expect::Any)
-            .await
-            .unwrap();
+        self.context.catalog.put(&key, value, Expect::Any).await.unwrap();
     }
 
     pub(super) async fn read(&self, stored: &Stored) -> Result<Bytes> {
@@ -132,17 +105,10 @@ impl Bed {
 
     /// Checks that what is stored is exactly this.
     pub(super) async fn check(&self, stored: &Stored, bytes: &[u8]) {
-        assert_eq!(
-            (stored.size, stored.digest),
-            (bytes.len() as u64, Digest::of(bytes))
-        );
+        assert_eq!((stored.size, stored.digest), (bytes.len() as u64, Digest::of(bytes)));
         assert_eq!(tree_size(&stored.nodes), stored.size);
-        assert!(
-            self.read(stored).await.unwrap() == bytes,
-            "the bytes differ"
-        );
+        assert!(self.read(stored).await.unwrap() == bytes, "the bytes differ");
     }
-
 }
 
 /// Bytes that do not compress and hold nothing twice.

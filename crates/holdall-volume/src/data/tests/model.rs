@@ -16,11 +16,7 @@ fn value(chance: &mut Chance) -> Bytes {
         2 => 256 * KIB as u64 + chance.below(3),
         _ => chance.below(3 * MIB as u64),
     };
-    if chance.below(2) == 0 {
-        noise(seed, size as usize)
-    } else {
-        text(seed, size as usize)
-    }
+    if chance.below(2) == 0 { noise(seed, size as usize) } else { text(seed, size as usize) }
 }
 
 #[test]

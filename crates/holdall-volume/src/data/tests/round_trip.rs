@@ -34,16 +34,9 @@ async fn every_size_comes_back_whole() {
         for bytes in [noise(seed as u64, size), text(seed as u64, size)] {
             let stored = bed.store_committed(bytes.clone()).await;
             bed.check(&stored, &bytes).await;
-            let again = bed
-                .packer
-                .store(in_pieces(bytes.clone(), 1 + seed), ZSTD, None)
-                .await;
+            let again = bed.packer.store(in_pieces(bytes.clone(), 1 + seed), ZSTD, None).await;
             let again = again.unwrap();
-            assert_eq!(
-                (&again.nodes, again.digest),
-                (&stored.nodes, stored.digest),
-                "{size}"
-            );
+            assert_eq!((&again.nodes, again.digest), (&stored.nodes, stored.digest), "{size}");
             assert!(again.chunks.iter().all(|chunk| chunk.place.is_none()));
         }
     }
@@ -53,16 +46,9 @@ async fn every_size_comes_back_whole() {
 async fn small_values_are_one_chunk_and_large_ones_are_cut() {
     let bed = Bed::new(holdall_runtime::env());
     let small = bed.store(noise(1, 256 * KIB)).await.unwrap();
-    assert_eq!(
-        (small.nodes.len(), small.chunks.len(), small.segments.len()),
-        (1, 1, 1)
-    );
+    assert_eq!((small.nodes.len(), small.chunks.len(), small.segments.len()), (1, 1, 1));
     let large = bed.store(noise(2, 40 * MIB)).await.unwrap();
-    assert!(
-        (15..=100).contains(&large.chunks.len()),
-        "{}",
-        large.chunks.len()
-    );
+    assert!((15..=100).contains(&large.chunks.len()), "{}", large.chunks.len());
     let last = large.chunks.len() - 1;
     for chunk in &large.chunks[..last] {
         let bytes = chunk.place.unwrap().bytes as usize;
@@ -87,11 +73,7 @@ async fn the_file_backend_keeps_it_too() {
 #[tokio::test(flavor = "multi_thread")]
 async fn every_compression_gives_the_bytes_back() {
     let bed = Bed::new(holdall_runtime::env());
-    let compressions = [
-        Compression::None,
-        Compression::Lz4,
-        Compression::Zstd { level: 9 },
-    ];
+    let compressions = [Compression::None, Compression::Lz4, Compression::Zstd { level: 9 }];
     for (seed, compression) in compressions.into_iter().enumerate() {
         let bytes = text(seed as u64, 3 * MIB);
         let source = in_pieces(bytes.clone(), 9_999);
@@ -99,10 +81,7 @@ async fn every_compression_gives_the_bytes_back() {
         bed.commit(&stored).await;
         bed.check(&stored, &bytes).await;
         let written: u32 = stored.chunks.iter().map(|c| c.place.unwrap().stored).sum();
-        assert_eq!(
-            (written as usize) < bytes.len() / 2,
-            compression != Compression::None
-        );
+        assert_eq!((written as usize) < bytes.len() / 2, compression != Compression::None);
     }
 }
 
@@ -123,11 +102,7 @@ async fn a_long_stream_is_stored_part_by_part() {
     }
     assert!(parts >= 2);
     assert_eq!(ingest.finish(), (bytes.len() as u64, Digest::of(&bytes)));
-    let whole = bed
-        .packer
-        .join(nodes, Digest::of(&bytes), ZSTD, None)
-        .await
-        .unwrap();
+    let whole = bed.packer.join(nodes, Digest::of(&bytes), ZSTD, None).await.unwrap();
     bed.commit(&whole).await;
     bed.check(&whole, &bytes).await;
 }
@@ -144,10 +119,7 @@ async fn many_nodes_become_lists_that_are_read_back() {
         nodes.extend(bed.store_committed(part.clone()).await.nodes);
         bytes.extend(part);
     }
-    let joined = bed
-        .packer
-        .join(nodes, Digest::of(&bytes), ZSTD, Some(hint("joined")))
-        .await;
+    let joined = bed.packer.join(nodes, Digest::of(&bytes), ZSTD, Some(hint("joined"))).await;
     let joined = joined.unwrap();
     assert!(joined.nodes.len() <= ROOT_NODES_MAX);
     assert_eq!((joined.chunks.len(), joined.chunks[0].level), (1, 1));
@@ -162,9 +134,8 @@ async fn many_nodes_become_lists_that_are_read_back() {
 async fn many_values_are_stored_together() {
     let bed = Bed::new(holdall_runtime::env());
     let sizes = [10 * KIB, 0, 300 * KIB, 1, 5 * MIB, 100 * KIB];
-    let values: Vec<Bytes> = (0..120)
-        .map(|n| text(n as u64, sizes[n % sizes.len()] + (n % 7) * (n % 6)))
-        .collect();
+    let values: Vec<Bytes> =
+        (0..120).map(|n| text(n as u64, sizes[n % sizes.len()] + (n % 7) * (n % 6))).collect();
     let wanted = values.iter().map(|value| (None, value.clone())).collect();
     let stored = bed.packer.store_many(wanted, ZSTD).await.unwrap();
     assert_eq!(stored.len(), values.len());
@@ -180,27 +151,15 @@ async fn small_values_that_lie_together_share_frames() {
     let values: Vec<Bytes> = (0..400).map(|n| text(n, 20 * KIB)).collect();
     let wanted = values.iter().map(|value| (None, value.clone())).collect();
     let stored = bed.packer.store_many(wanted, ZSTD).await.unwrap();
-    let places: Vec<_> = stored
-        .iter()
-        .flat_map(|s| &s.chunks)
-        .map(|chunk| chunk.place.unwrap())
-        .collect();
-    let mut frames: Vec<_> = places
-        .iter()
-        .map(|place| (place.segment, place.frame_at, place.frame_bytes))
-        .collect();
+    let places: Vec<_> =
+        stored.iter().flat_map(|s| &s.chunks).map(|chunk| chunk.place.unwrap()).collect();
+    let mut frames: Vec<_> =
+        places.iter().map(|place| (place.segment, place.frame_at, place.frame_bytes)).collect();
     frames.dedup();
-    assert!(
-        frames.len() <= 400 * 20 * KIB / (400 * KIB),
-        "{}",
-        frames.len()
-    );
+    assert!(frames.len() <= 400 * 20 * KIB / (400 * KIB), "{}", frames.len());
     let total: u64 = frames.iter().map(|(_, _, bytes)| u64::from(*bytes)).sum();
     let shares: u64 = places.iter().map(|place| u64::from(place.stored)).sum();
-    assert!(
-        shares <= total && shares + 400 >= total,
-        "{shares} of {total}"
-    );
+    assert!(shares <= total && shares + 400 >= total, "{shares} of {total}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -208,10 +167,7 @@ async fn a_source_that_fails_fails_the_store() {
     let bed = Bed::new(holdall_runtime::env());
     let pieces = [
         Ok(noise(5, 6 * MIB)),
-        Err(Error::unavailable(
-            Operation::Get,
-            "the source broke off; send it again",
-        )),
+        Err(Error::unavailable(Operation::Get, "the source broke off; send it again")),
     ];
     let source = Box::pin(futures::stream::iter(pieces));
     let error = bed.packer.store(source, ZSTD, None).await.unwrap_err();
@@ -226,20 +182,12 @@ async fn a_stream_gives_pieces_in_order_and_an_empty_range_gives_nothing() {
     let bed = Bed::on(holdall_runtime::env(), Arc::new(Memory::new()), settings());
     let bytes = noise(7, 20 * MIB);
     let stored = bed.store_committed(bytes.clone()).await;
-    let stream = bed
-        .reader
-        .stream(stored.nodes.clone(), 1..bytes.len() as u64 - 1);
+    let stream = bed.reader.stream(stored.nodes.clone(), 1..bytes.len() as u64 - 1);
     let pieces: Vec<Bytes> = stream.try_collect().await.unwrap();
     assert!(pieces.len() > 4);
     assert!(pieces.concat() == bytes[1..bytes.len() - 1]);
     for range in [5..5, 20 << 20..30 << 20] {
-        assert!(
-            bed.reader
-                .read(stored.nodes.clone(), range)
-                .await
-                .unwrap()
-                .is_empty()
-        );
+        assert!(bed.reader.read(stored.nodes.clone(), range).await.unwrap().is_empty());
     }
     let backwards = std::ops::Range { start: 9, end: 8 };
     let refused = bed.reader.read(stored.nodes, backwards).await;
@@ -253,7 +201,8 @@ proptest! {
         start in 0_u64..5_000_000,
         length in 0_u64..5_000_000,
     ) {
-        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).build().unwrap();
+        let mut one = tokio::runtime::Builder::new_multi_thread();
+        let runtime = one.worker_threads(1).build().unwrap();
         runtime.block_on(async {
             let bed = Bed::new(holdall_runtime::env());
             let bytes = noise(8, 4_500_001);

@@ -9,37 +9,19 @@ use super::{Bed, KIB, MIB, ZSTD, hint, kind, noise, text};
 use crate::format::chunk::Content;
 use crate::format::segment::SegmentId;
 
-const FIRST: SegmentId = SegmentId {
-    epoch: 5,
-    counter: 1,
-};
+const FIRST: SegmentId = SegmentId { epoch: 5, counter: 1 };
 
 async fn all(bed: &Bed, with_directory: bool) -> Vec<FrameFound> {
     let directory = read_directory(&bed.context, FIRST, None).await;
     let directory = with_directory.then(|| directory.unwrap());
-    frames(&bed.context, FIRST, directory.as_ref())
-        .try_collect()
-        .await
-        .unwrap()
+    frames(&bed.context, FIRST, directory.as_ref()).try_collect().await.unwrap()
 }
 
 async fn damage(bed: &Bed, at: usize) {
     let key = bed.context.data_keys.segment(FIRST);
-    let mut bytes = bed
-        .context
-        .data
-        .get_all(&key)
-        .await
-        .unwrap()
-        .unwrap()
-        .value
-        .to_vec();
+    let mut bytes = bed.context.data.get_all(&key).await.unwrap().unwrap().value.to_vec();
     bytes[at] ^= 1;
-    bed.context
-        .data
-        .put(&key, Bytes::from(bytes), Expect::Any)
-        .await
-        .unwrap();
+    bed.context.data.put(&key, Bytes::from(bytes), Expect::Any).await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -47,36 +29,20 @@ async fn a_directory_says_what_lies_in_its_segment() {
     let bed = Bed::new(holdall_runtime::env());
     let bytes = noise(1, 3 * MIB);
     let source = source_of(bytes.clone());
-    let stored = bed
-        .packer
-        .store(source, ZSTD, Some(hint("a/name")))
-        .await
-        .unwrap();
+    let stored = bed.packer.store(source, ZSTD, Some(hint("a/name"))).await.unwrap();
     let directory = read_directory(&bed.context, FIRST, None).await.unwrap();
     let size = Some(stored.segments[0].bytes);
-    assert_eq!(
-        read_directory(&bed.context, FIRST, size).await.unwrap(),
-        directory
-    );
-    let listed: Vec<_> = directory
-        .frames
-        .iter()
-        .flat_map(|frame| &frame.chunks)
-        .collect();
+    assert_eq!(read_directory(&bed.context, FIRST, size).await.unwrap(), directory);
+    let listed: Vec<_> = directory.frames.iter().flat_map(|frame| &frame.chunks).collect();
     assert_eq!(listed.len(), stored.chunks.len());
     for (frame, chunk) in directory.frames.iter().zip(&stored.chunks) {
         let place = chunk.place.unwrap();
         assert_eq!((frame.at, frame.bytes), (place.frame_at, place.frame_bytes));
         assert_eq!(frame.chunks, [(chunk.id, place.bytes)]);
     }
-    let [entry] = &directory.entries[..] else {
-        panic!("one entry")
-    };
+    let [entry] = &directory.entries[..] else { panic!("one entry") };
     assert_eq!(entry.name.as_str(), "a/name");
-    assert_eq!(
-        (entry.entry.size, entry.entry.digest),
-        (stored.size, stored.digest)
-    );
+    assert_eq!((entry.entry.size, entry.entry.digest), (stored.size, stored.digest));
     assert_eq!(entry.entry.content, Content::Tree(stored.nodes.clone()));
     assert_eq!(entry.entry.attributes["mode"], "644");
     assert!(entry.entry.written.as_micros() > 0);
@@ -85,9 +51,7 @@ async fn a_directory_says_what_lies_in_its_segment() {
 #[tokio::test(flavor = "multi_thread")]
 async fn many_values_leave_their_hints() {
     let bed = Bed::new(holdall_runtime::env());
-    let values = (0..30)
-        .map(|n| (Some(hint(&format!("n/{n}"))), text(n, 9 * KIB)))
-        .collect();
+    let values = (0..30).map(|n| (Some(hint(&format!("n/{n}"))), text(n, 9 * KIB))).collect();
     let stored = bed.packer.store_many(values, ZSTD).await.unwrap();
     let directory = read_directory(&bed.context, FIRST, None).await.unwrap();
     assert_eq!(directory.entries.len(), 30);
@@ -116,9 +80,7 @@ async fn frames_are_found_with_and_without_the_directory() {
     assert_eq!(ids, expected);
     // A catalog that is made anew from frames has the same places as the one that was lost.
     let chunks = stored.iter().map(|stored| &stored.chunks[0]);
-    let placed: Vec<_> = chunks
-        .map(|chunk| (chunk.id, chunk.place.unwrap()))
-        .collect();
+    let placed: Vec<_> = chunks.map(|chunk| (chunk.id, chunk.place.unwrap())).collect();
     assert_eq!(found, placed);
 }
 
@@ -155,14 +117,9 @@ async fn a_damaged_directory_leaves_the_frames() {
         damage(&bed, at).await;
         let error = read_directory(&bed.context, FIRST, None).await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Corrupt);
-        let walked: Vec<FrameFound> = frames(&bed.context, FIRST, None)
-            .try_collect()
-            .await
-            .unwrap();
-        assert_eq!(
-            walked.iter().filter(|frame| frame.found.is_ok()).count(),
-            count
-        );
+        let walked: Vec<FrameFound> =
+            frames(&bed.context, FIRST, None).try_collect().await.unwrap();
+        assert_eq!(walked.iter().filter(|frame| frame.found.is_ok()).count(), count);
         damage(&bed, at).await;
     }
 }
@@ -171,10 +128,7 @@ async fn a_damaged_directory_leaves_the_frames() {
 async fn a_missing_segment_is_an_error() {
     let bed = Bed::new(holdall_runtime::env());
     let corrupt = Some(ErrorKind::Corrupt);
-    assert_eq!(
-        kind(read_directory(&bed.context, FIRST, None).await),
-        corrupt
-    );
+    assert_eq!(kind(read_directory(&bed.context, FIRST, None).await), corrupt);
     let found: Result<Vec<FrameFound>, _> = frames(&bed.context, FIRST, None).try_collect().await;
     assert_eq!(kind(found), corrupt);
 }

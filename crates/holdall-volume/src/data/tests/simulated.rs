@@ -22,11 +22,7 @@ fn a_seed_replays_exactly() {
             let bed = Bed::on(env, Arc::new(data), settings());
             let sizes = [20 * KIB, 5 * MIB, 300 * KIB];
             let puts = (0..12).map(|n| bed.store(noise(n, sizes[n as usize % 3])));
-            join_all(puts)
-                .await
-                .into_iter()
-                .map(|result| result.is_ok())
-                .collect::<Vec<_>>()
+            join_all(puts).await.into_iter().map(|result| result.is_ok()).collect::<Vec<_>>()
         });
         run.unwrap()
     };

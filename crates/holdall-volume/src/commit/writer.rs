@@ -1,0 +1,167 @@
+//! The writer of a handle: its epoch, what it knows of the head, and what it is not sure of.
+
+use std::sync::{Arc, PoisonError};
+
+use bytes::Bytes;
+use holdall_core::{BackendExt, Batch, Error, ErrorKind, Expect, Key, Operation, Result, Revision};
+
+use super::committer::{ATTEMPTS_MAX, Inner};
+use super::request::Committed;
+use crate::format::head::{Head, WriterRow};
+use crate::format::row;
+
+/// A writer that has taken an epoch.
+#[derive(Clone, Debug)]
+pub(super) struct Writer {
+    pub(super) epoch: u64,
+    pub(super) row: WriterRow,
+    pub(super) row_revision: Revision,
+    pub(super) head: Head,
+    pub(super) head_revision: Option<Revision>,
+    /// Counts the batches.
+    pub(super) batch: u64,
+    /// Batches of the group under way of which it is not known whether they have happened.
+    pub(super) doubts: Vec<Doubt>,
+}
+
+/// A batch of which it is not known whether it has happened, or still will.
+///
+/// It expects the head as it was: once the head has changed it can no longer happen. Until then
+/// several may be under way, of which one at most will happen.
+#[derive(Clone, Debug)]
+pub(super) struct Doubt {
+    pub(super) batch: u64,
+    /// The log row that it writes. Its number alone says too little: what another group left in
+    /// doubt may have landed under the same one.
+    pub(super) log: Option<(Key, Bytes)>,
+    pub(super) results: Vec<Result<Committed>>,
+}
+
+impl Inner {
+    /// Reads head and writer again after a batch that did not happen, or may have. Returns the
+    /// results if it did.
+    pub(super) async fn reload(
+        &self,
+        slot: &mut Option<Writer>,
+    ) -> Result<Option<Vec<Result<Committed>>>> {
+        let Some(writer) = slot.as_mut() else { return Ok(None) };
+        let context = &self.context;
+        let keys = [context.keys.head(), context.keys.writer(writer.epoch), context.keys.volume()];
+        let rows = context.catalog.get_many(&keys).await?;
+        let [head, row, volume] = rows.as_slice() else { return Ok(None) };
+        let Some(head) = head else { return Err(missing_head(&keys[0])) };
+        let still = match row {
+            Some(object) => {
+                writer.row = row::decode(&keys[1], &object.value)?;
+                writer.row_revision = object.revision.clone();
+                !writer.row.ended
+            }
+            None => false,
+        };
+        writer.head = row::decode(&keys[0], &head.value)?;
+        let before = writer.head_revision.replace(head.revision.clone());
+        let settled = self.settle(writer).await?;
+        if before.as_ref() != Some(&head.revision) {
+            // Those that have not happened by now expect another head: they never will.
+            writer.doubts.clear();
+        }
+        if !still {
+            let reason = "this writer was ended by another after its lease; open the volume again";
+            self.close(reason);
+            let ended = || Err(Error::closed(Operation::Commit, reason));
+            return settled.map_or_else(ended, |results| Ok(Some(results)));
+        }
+        if let Some(volume) = volume {
+            let volume = Arc::new(row::decode(&keys[2], &volume.value)?);
+            *self.volume.write().unwrap_or_else(PoisonError::into_inner) = volume;
+        }
+        Ok(settled)
+    }
+
+    /// Finds out whether one of the batches in doubt has happened.
+    pub(super) async fn settle(
+        &self,
+        writer: &mut Writer,
+    ) -> Result<Option<Vec<Result<Committed>>>> {
+        let newest = (writer.head.epoch, writer.head.batch);
+        for doubt in &writer.doubts {
+            let mut happened = newest == (writer.epoch, doubt.batch);
+            if let Some((key, value)) = doubt.log.as_ref().filter(|_| !happened) {
+                let found = self.context.catalog.get_all(key).await?;
+                happened = found.is_some_and(|found| found.value == *value);
+            }
+            if happened {
+                let results = doubt.results.clone();
+                writer.doubts.clear();
+                return Ok(Some(results));
+            }
+        }
+        Ok(None)
+    }
+
+    /// The writer of this handle; takes an epoch the first time.
+    pub(super) async fn ensure_writer<'a>(
+        &self,
+        slot: &'a mut Option<Writer>,
+    ) -> Result<&'a mut Writer> {
+        if slot.is_none() {
+            *slot = Some(self.take_epoch().await?);
+        }
+        slot.as_mut().ok_or_else(|| Error::closed(Operation::Commit, "the writer was ended"))
+    }
+
+    pub(super) async fn take_epoch(&self) -> Result<Writer> {
+        let context = &self.context;
+        let lease = self.volume.read().unwrap_or_else(PoisonError::into_inner).policy.lease;
+        let head_key = context.keys.head();
+        let mut attempt = 0;
+        loop {
+            let found = context.catalog.get_all(&head_key).await?;
+            let found = found.ok_or_else(|| missing_head(&head_key))?;
+            let mut head: Head = row::decode(&head_key, &found.value)?;
+            let epoch = head.next_epoch;
+            head.next_epoch += 1;
+            let now = context.env.now();
+            let row = WriterRow {
+                holder: context.holder.clone(),
+                opened: now,
+                lease_until: now.plus(lease),
+                ended: false,
+            };
+            let key = context.keys.writer(epoch);
+            let mut batch = Batch::new();
+            let value = row::encode(&key, &row);
+            batch.put(key, value, Expect::Absent);
+            let value = row::encode(&head_key, &head);
+            batch.put(head_key.clone(), value, Expect::Revision(found.revision));
+            attempt += 1;
+            match context.catalog.apply(batch).await {
+                Ok(revision) => {
+                    let head_revision = Some(revision.clone());
+                    return Ok(Writer {
+                        epoch,
+                        row,
+                        row_revision: revision,
+                        head,
+                        head_revision,
+                        batch: 0,
+                        doubts: Vec::new(),
+                    });
+                }
+                // An epoch that was taken without our knowing is left to the sweep.
+                Err(error)
+                    if attempt < ATTEMPTS_MAX
+                        && matches!(error.kind(), ErrorKind::Conflict | ErrorKind::Unknown) =>
+                {
+                    self.back_off(attempt, error.kind()).await;
+                }
+                Err(error) => return Err(error),
+            }
+        }
+    }
+}
+
+fn missing_head(key: &holdall_core::Key) -> Error {
+    let message = "the volume's catalog has no head; run `holdall rebuild`";
+    Error::corrupt(Operation::Commit, message).with_key(key)
+}
