@@ -47,9 +47,7 @@ fn hex(bytes: &[u8]) -> String {
 
 fn unhex(text: &str) -> Vec<u8> {
     let pairs = (0..text.len()).step_by(2);
-    pairs
-        .map(|at| u8::from_str_radix(&text[at..at + 2], 16).unwrap())
-        .collect()
+    pairs.map(|at| u8::from_str_radix(&text[at..at + 2], 16).unwrap()).collect()
 }
 
 /// What the entries and versions of a volume are, a line each.
@@ -66,18 +64,11 @@ async fn contents(context: &VerifyContext) -> String {
             let name = escape(&row.key.as_str()[context.catalog_keys.root().len()..]);
             let (version, size, digest) = (entry.version, entry.size, entry.digest);
             let expires = entry.expires.map_or(0, Timestamp::as_micros);
-            let attributes: Vec<String> = entry
-                .attributes
-                .iter()
-                .map(|(name, value)| format!("{name}={value}"))
-                .collect();
+            let attributes: Vec<String> =
+                entry.attributes.iter().map(|(name, value)| format!("{name}={value}")).collect();
             let (nodes, attributes) = (entry.content.nodes().len(), attributes.join(","));
             let rest = format!("[{attributes}] expires {expires} in {nodes} nodes");
-            writeln!(
-                text,
-                "{name} version {version} {size} bytes {digest} {rest}"
-            )
-            .unwrap();
+            writeln!(text, "{name} version {version} {size} bytes {digest} {rest}").unwrap();
         }
     }
     text
@@ -105,10 +96,7 @@ async fn read(folder: &Path) -> VerifyContext {
     for line in text.lines() {
         let (key, value) = line.split_once(' ').unwrap();
         let key = Key::parse(unescape(key)).unwrap();
-        catalog
-            .put(&key, unhex(value).into(), Expect::Absent)
-            .await
-            .unwrap();
+        catalog.put(&key, unhex(value).into(), Expect::Absent).await.unwrap();
     }
     let root = folder.join("data");
     let mut folders = vec![root.clone()];
@@ -119,16 +107,9 @@ async fn read(folder: &Path) -> VerifyContext {
                 folders.push(path);
                 continue;
             }
-            let name = path
-                .strip_prefix(&root)
-                .unwrap()
-                .to_str()
-                .unwrap()
-                .replace('\\', "/");
+            let name = path.strip_prefix(&root).unwrap().to_str().unwrap().replace('\\', "/");
             let key = Key::parse(unescape(&name)).unwrap();
-            data.put(&key, std::fs::read(&path).unwrap().into(), Expect::Absent)
-                .await
-                .unwrap();
+            data.put(&key, std::fs::read(&path).unwrap().into(), Expect::Absent).await.unwrap();
         }
     }
     let volume = VolumeId::parse(text.split_once('/').unwrap().0).unwrap();
@@ -145,16 +126,10 @@ async fn read(folder: &Path) -> VerifyContext {
 async fn every_version_that_was_ever_written_is_read_whole() {
     for version in 1..=FORMAT_VERSION {
         let folder = volumes().join(version.to_string());
-        assert!(
-            folder.is_dir(),
-            "there is no golden volume of version {version}; see the README"
-        );
+        assert!(folder.is_dir(), "there is no golden volume of version {version}; see the README");
         let context = read(&folder).await;
         let report = verify(&context, VerifyOptions::default()).await.unwrap();
-        assert!(
-            report.complete && report.findings.is_empty(),
-            "{version}: {report:#?}"
-        );
+        assert!(report.complete && report.findings.is_empty(), "{version}: {report:#?}");
         let counts = report.counts;
         assert!(counts.entries_read > 5 && counts.frames > 3 && counts.checkpoints > 0);
         let expected = std::fs::read_to_string(folder.join("contents.txt")).unwrap();
@@ -162,10 +137,7 @@ async fn every_version_that_was_ever_written_is_read_whole() {
     }
 }
 
-#[allow(
-    clippy::disallowed_methods,
-    reason = "whether to write is said from outside"
-)]
+#[allow(clippy::disallowed_methods, reason = "whether to write is said from outside")]
 fn told_to_write() -> bool {
     std::env::var_os("HOLDALL_GOLDEN_WRITE").is_some()
 }
@@ -176,14 +148,9 @@ async fn a_golden_volume_comes_back_as_it_was_written() {
     let folder = tempfile::tempdir().unwrap();
     write(folder.path(), &context).await;
     let again = read(folder.path()).await;
-    for (was, is) in [
-        (&context.catalog, &again.catalog),
-        (&context.data, &again.data),
-    ] {
+    for (was, is) in [(&context.catalog, &again.catalog), (&context.data, &again.data)] {
         let rows = |rows: Vec<holdall_core::Row>| -> Vec<_> {
-            rows.into_iter()
-                .map(|row| (row.key, row.object.unwrap().value))
-                .collect()
+            rows.into_iter().map(|row| (row.key, row.object.unwrap().value)).collect()
         };
         let (was, is) = (was.list_all("", true).await, is.list_all("", true).await);
         assert_eq!(rows(was.unwrap()), rows(is.unwrap()));

@@ -32,8 +32,7 @@ async fn assert_clean(volume: &Volume) {
     volume.seal().await.unwrap();
     let report = volume.verify(VerifyOptions::default()).await.unwrap();
     assert!(report.complete);
-    let bad: Vec<_> =
-        report.findings.iter().filter(|f| f.severity > Severity::Notice).collect();
+    let bad: Vec<_> = report.findings.iter().filter(|f| f.severity > Severity::Notice).collect();
     assert!(bad.is_empty(), "{bad:#?}");
 }
 

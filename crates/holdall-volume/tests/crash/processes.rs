@@ -133,7 +133,8 @@ fn a_writer_that_was_ended_fails_cleanly() {
             let stalled = stalled.open(other.id()).await.unwrap();
             let put = |volume: &Volume, bytes| {
                 let volume = volume.clone();
-                async move { volume.put(&name("entry"), noise(1, bytes), PutOptions::default()).await }
+                let options = PutOptions::default();
+                async move { volume.put(&name("entry"), noise(1, bytes), options).await }
             };
             put(&stalled, 100).await.unwrap();
             // From here on it is not heard of.

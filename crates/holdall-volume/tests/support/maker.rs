@@ -67,18 +67,8 @@ impl Maker {
             data_keys: DataKeys::new(volume),
         };
         let (references, chunks) = (BTreeMap::new(), BTreeMap::new());
-        let head = Head {
-            next_epoch: 3,
-            ..Head::default()
-        };
-        Self {
-            context,
-            batch: Batch::new(),
-            head,
-            references,
-            chunks,
-            commits: Vec::new(),
-        }
+        let head = Head { next_epoch: 3, ..Head::default() };
+        Self { context, batch: Batch::new(), head, references, chunks, commits: Vec::new() }
     }
 
     fn put(&mut self, key: Key, value: impl serde::Serialize) {
@@ -98,12 +88,7 @@ impl Maker {
             let compression = Compression::Zstd { level: 1 };
             let bytes =
                 frame::encode(place, *level, &lengths, &raw, compression, &mut out).unwrap();
-            let mut frame = DirectoryFrame {
-                at,
-                bytes,
-                level: *level,
-                chunks: Vec::new(),
-            };
+            let mut frame = DirectoryFrame { at, bytes, level: *level, chunks: Vec::new() };
             let mut from = 0;
             for chunk in *chunks {
                 let chunk_id = ChunkId::new(&SECRET, &Digest::of(chunk), *level);
@@ -125,20 +110,13 @@ impl Maker {
         }
         let at = out.len() as u32;
         let kind = FrameKind::Directory;
-        let place = FramePlace {
-            kind,
-            ..chunk_frame(&self.context, id, at)
-        };
+        let place = FramePlace { kind, ..chunk_frame(&self.context, id, at) };
         let raw = postcard::to_allocvec(&directory).unwrap();
         let bytes = frame::encode(place, 0, &[], &raw, Compression::None, &mut out).unwrap();
         out.extend_from_slice(&encode_footer(at, bytes));
         let key = self.context.data_keys.segment(id);
         self.segment_row(id, out.len() as u64);
-        self.context
-            .data
-            .put(&key, out.into(), Expect::Absent)
-            .await
-            .unwrap();
+        self.context.data.put(&key, out.into(), Expect::Absent).await.unwrap();
         id
     }
 
@@ -154,11 +132,7 @@ impl Maker {
             tier: 0,
             key_id: 0,
             state: SegmentState::Live,
-            replicas: vec![Replica {
-                backend: 0,
-                state: ReplicaState::Healthy,
-                verified: None,
-            }],
+            replicas: vec![Replica { backend: 0, state: ReplicaState::Healthy, verified: None }],
         };
         self.put(self.context.catalog_keys.segment(id), row);
     }
@@ -167,11 +141,7 @@ impl Maker {
         for node in content.nodes() {
             *self.references.entry(node.id).or_default() += 1;
         }
-        let inline = if content == Content::Inline {
-            whole.to_vec()
-        } else {
-            Vec::new()
-        };
+        let inline = if content == Content::Inline { whole.to_vec() } else { Vec::new() };
         Entry {
             version,
             written: time(version),
@@ -204,33 +174,16 @@ impl Maker {
         self.head.sequence += 1;
         let sequence = self.head.sequence;
         let changes = vec![change];
-        self.commits.push(Commit {
-            sequence,
-            time: time(sequence),
-            epoch: 1,
-            changes,
-        });
+        self.commits.push(Commit { sequence, time: time(sequence), epoch: 1, changes });
         let keys = &self.context.catalog_keys;
         let (log, inline) = (keys.log(sequence), keys.unsealed(sequence));
         let commits = &self.commits[self.commits.len() - 1..];
-        self.batch.put(
-            log.clone(),
-            log_format::encode_commits(&log, commits),
-            Expect::Any,
-        );
-        self.batch.put(
-            inline.clone(),
-            log_format::encode_inline(&inline, commits),
-            Expect::Any,
-        );
+        self.batch.put(log.clone(), log_format::encode_commits(&log, commits), Expect::Any);
+        self.batch.put(inline.clone(), log_format::encode_inline(&inline, commits), Expect::Any);
     }
 
     fn node(&self, chunk: &[u8], level: u8, bytes: u64) -> Node {
-        Node {
-            id: ChunkId::new(&SECRET, &Digest::of(chunk), level),
-            bytes,
-            level,
-        }
+        Node { id: ChunkId::new(&SECRET, &Digest::of(chunk), level), bytes, level }
     }
 
     async fn apply(&mut self) {
@@ -252,20 +205,8 @@ impl Maker {
             }
             let (chunks, live) = counted.entry(place.segment).or_default();
             *chunks += 1;
-            *live += if references > 0 {
-                u64::from(place.stored)
-            } else {
-                0
-            };
-            self.put(
-                keys.chunk(&id),
-                ChunkRow {
-                    place,
-                    level,
-                    references,
-                    idle_since,
-                },
-            );
+            *live += if references > 0 { u64::from(place.stored) } else { 0 };
+            self.put(keys.chunk(&id), ChunkRow { place, level, references, idle_since });
         }
         self.head.live_bytes = counted.values().map(|(_, live)| live).sum();
         self.apply().await;
@@ -273,14 +214,7 @@ impl Maker {
             let key = keys.segment(id);
             let found = self.context.catalog.get_all(&key).await.unwrap().unwrap();
             let row: SegmentRow = row::decode(&key, &found.value).unwrap();
-            self.put(
-                key,
-                SegmentRow {
-                    chunks,
-                    live_bytes,
-                    ..row
-                },
-            );
+            self.put(key, SegmentRow { chunks, live_bytes, ..row });
         }
         self.apply().await;
     }
@@ -301,22 +235,12 @@ pub async fn people(maker: &mut Maker) {
         created: time(1),
         secret: SECRET,
         history_from: time(1),
-        policy: Policy {
-            indexed: ["colour".to_owned()].into(),
-            ..Policy::default()
-        },
+        policy: Policy { indexed: ["colour".to_owned()].into(), ..Policy::default() },
     };
     maker.put(keys.volume(), row.clone());
-    let object = row
-        .encode_object(maker.context.data_keys.volume_id())
-        .unwrap();
+    let object = row.encode_object(maker.context.data_keys.volume_id()).unwrap();
     let key = maker.context.data_keys.volume();
-    maker
-        .context
-        .data
-        .put(&key, object, Expect::Absent)
-        .await
-        .unwrap();
+    maker.context.data.put(&key, object, Expect::Absent).await.unwrap();
     for epoch in [1, 2] {
         let writer = WriterRow {
             holder: "test".to_owned(),
@@ -356,9 +280,7 @@ async fn uploads(maker: &mut Maker, chunk: &Bytes) {
 fn entries(maker: &mut Maker, chunks: &[Bytes], list: &Bytes) {
     let mut small = maker.entry(1, Content::Inline, b"few bytes");
     small.expires = Some(time(900));
-    small
-        .attributes
-        .insert("colour".to_owned(), "red".to_owned());
+    small.attributes.insert("colour".to_owned(), "red".to_owned());
     maker.put_entry("small", small);
     let nodes = vec![
         maker.node(&chunks[0], 0, chunks[0].len() as u64),
@@ -377,25 +299,15 @@ fn entries(maker: &mut Maker, chunks: &[Bytes], list: &Bytes) {
 fn past(maker: &mut Maker) {
     let keys = maker.context.catalog_keys.clone();
     let entry = maker.entry(2, Content::Inline, b"as it was");
-    let history = HistoryRow {
-        entry,
-        superseded: 3,
-        superseded_time: time(3),
-    };
+    let history = HistoryRow { entry, superseded: 3, superseded_time: time(3) };
     maker.head.history_entries += 1;
     maker.head.history_bytes += history.entry.size;
     let key = keys.history(&name("small"), 2);
-    maker
-        .batch
-        .put(key.clone(), history.encode(&key), Expect::Any);
+    maker.batch.put(key.clone(), history.encode(&key), Expect::Any);
     maker.put(keys.retention(3, 0), (name("small"), 2_u64));
     maker.put(
         keys.snapshot(&name("pin")),
-        SnapshotRow {
-            sequence: 2,
-            time: time(2),
-            created: time(3),
-        },
+        SnapshotRow { sequence: 2, time: time(2), created: time(3) },
     );
     maker.head.snapshot_last = 2;
 }
@@ -404,27 +316,13 @@ fn past(maker: &mut Maker) {
 pub async fn make() -> (VerifyContext, SealContext) {
     let mut maker = Maker::new();
     people(&mut maker).await;
-    let chunks: Vec<Bytes> = (0..6)
-        .map(|seed| noise(seed, 3000 + seed as usize))
-        .collect();
-    let leaves: Vec<Node> = chunks[1..3]
-        .iter()
-        .map(|c| maker.node(c, 0, c.len() as u64))
-        .collect();
+    let chunks: Vec<Bytes> = (0..6).map(|seed| noise(seed, 3000 + seed as usize)).collect();
+    let leaves: Vec<Node> = chunks[1..3].iter().map(|c| maker.node(c, 0, c.len() as u64)).collect();
     let list = Bytes::from(encode_list(&leaves));
-    maker
-        .segment(1, &[(0, &chunks[..2]), (0, &chunks[2..4])])
-        .await;
+    maker.segment(1, &[(0, &chunks[..2]), (0, &chunks[2..4])]).await;
     // A second copy of one chunk, and a chunk that nothing names.
     maker
-        .segment(
-            2,
-            &[
-                (1, std::slice::from_ref(&list)),
-                (0, &chunks[4..]),
-                (0, &chunks[..1]),
-            ],
-        )
+        .segment(2, &[(1, std::slice::from_ref(&list)), (0, &chunks[4..]), (0, &chunks[..1])])
         .await;
     for leaf in &leaves {
         *maker.references.entry(leaf.id).or_default() += 1;
