@@ -1,7 +1,8 @@
 //! A whole backend in one file: values in a sorted map behind a lock, used for a volume's data.
 //!
 //! Copy it, and put your store in the map's place. It holds every clause of `docs/contract.md`;
-//! `holdall_testkit::conformance!(Shelf::default);` in a test shows that yours does, too.
+//! `holdall_testkit::conformance!(Shelf::default);` in a test shows that yours does, too, as
+//! `tests/own_backend.rs` does for this one.
 //!
 //! `cargo run --example own_backend`
 
@@ -18,7 +19,7 @@ use holdall::{
 
 /// Values on a shelf in this process.
 #[derive(Debug)]
-struct Shelf {
+pub(crate) struct Shelf {
     profile: Profile,
     values: Mutex<Values>,
 }

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures::lock::Mutex;
+use futures::lock::{MappedMutexGuard, Mutex, MutexGuard};
 use holdall_core::{Backend, Bytes, Env, Error, Location, Operation, Result};
 use holdall_layers::{CallMetrics, Limits, Stacked};
 use holdall_volume::format::entry::{Name, Version};
@@ -30,9 +30,13 @@ pub(crate) struct Shared {
     settings: Settings,
     catalog: Stacked,
     data: Stacked,
-    /// The volumes that are open, so that each is open once.
-    pub(crate) open: Mutex<HashMap<String, Volume>>,
+    /// The volumes that are open, so that each is open once; nothing once the engine is closed.
+    open: Mutex<Option<HashMap<String, Volume>>>,
 }
+
+/// The volumes that are open, by name.
+pub(crate) type OpenVolumes<'a> =
+    MappedMutexGuard<'a, Option<HashMap<String, Volume>>, HashMap<String, Volume>>;
 
 /// Says where an engine keeps its volumes.
 #[derive(Debug)]
@@ -120,7 +124,7 @@ impl EngineBuilder {
             );
         }
         let data = open(self.data, &settings.data).await?;
-        let open = Mutex::default();
+        let open = Mutex::new(Some(HashMap::new()));
         Ok(Engine { shared: Arc::new(Shared { env, settings, catalog, data, open }) })
     }
 }
@@ -191,6 +195,16 @@ impl Engine {
     /// The backend of the data, with its layers.
     pub fn data(&self) -> Arc<dyn Backend> {
         Arc::clone(&self.shared.data.backend)
+    }
+
+    /// The volumes that are open, until this is dropped for nobody else.
+    pub(crate) async fn open_volumes(&self) -> Result<OpenVolumes<'_>> {
+        let guard = self.shared.open.lock().await;
+        if guard.is_none() {
+            let message = "this engine was closed; open another";
+            return Err(Error::closed(Operation::Open, message));
+        }
+        Ok(MutexGuard::map(guard, |open| open.get_or_insert_default()))
     }
 
     pub(crate) fn resources(&self) -> Resources {
@@ -283,7 +297,7 @@ impl Engine {
             let message = "this is no volume's id; `holdall rebuild` lists those that there are";
             Error::invalid(Operation::Maintain, message)
         })?;
-        let mut open = self.shared.open.lock().await;
+        let mut open = self.open_volumes().await?;
         open.retain(|_, volume| volume.id() != id);
         let (volume, report) = Volume::rebuild(self.resources(), id, options).await?;
         let name = volume.name();
@@ -315,7 +329,7 @@ impl Engine {
     /// The first error; everything is closed that can be.
     pub async fn close(&self) -> Result<()> {
         let mut done = Ok(());
-        for (_, volume) in self.shared.open.lock().await.drain() {
+        for (_, volume) in self.shared.open.lock().await.take().into_iter().flatten() {
             done = done.and(volume.close().await);
         }
         for stacked in [&self.shared.data, &self.shared.catalog] {

@@ -134,7 +134,7 @@ impl Engine {
         let VolumeSpec { name, policy } = spec.into();
         let key = name_key(&name)?;
         policy.check()?;
-        let mut open = self.shared.open.lock().await;
+        let mut open = self.open_volumes().await?;
         self.finish_removals().await?;
         if self.volume_id(&name).await?.is_some() {
             return Err(exists(&name));
@@ -160,7 +160,7 @@ impl Engine {
     /// # Errors
     /// What reading the catalog returns.
     pub async fn get_volume(&self, name: &str) -> Result<Option<Volume>> {
-        let mut open = self.shared.open.lock().await;
+        let mut open = self.open_volumes().await?;
         if let Some(volume) = open.get(name) {
             return Ok(Some(volume.clone()));
         }
@@ -229,7 +229,7 @@ impl Engine {
     /// What the backends return.
     pub async fn delete_volume(&self, name: &str) -> Result<bool> {
         let key = name_key(name)?;
-        let mut open = self.shared.open.lock().await;
+        let mut open = self.open_volumes().await?;
         self.finish_removals().await?;
         let Some(object) = self.catalog().get_all(&key).await? else {
             return Ok(false);
