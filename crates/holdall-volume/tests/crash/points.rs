@@ -119,8 +119,7 @@ impl Stage {
 }
 
 /// The errors of a process that ends. Bytes that may have been stored, but that no commit names,
-/// are
-/// `Unavailable`.
+/// are `Unavailable`.
 fn is_end(kind: ErrorKind) -> bool {
     matches!(kind, ErrorKind::Closed | ErrorKind::Unknown | ErrorKind::Unavailable)
 }
