@@ -67,9 +67,13 @@ pub struct SealContext {
 pub async fn seal(context: &SealContext) -> Result<Sealed> {
     let part_bytes = part_bytes_max(context.data.as_ref())?;
     let mut target = None;
-    let mut stuck = 0;
+    let (mut stuck, mut upto) = (0, 0);
     loop {
         let state = State::read(context).await?;
+        if state.sealed.upto > upto {
+            // Others seal the same commits step by step with this one: that is progress too.
+            (stuck, upto) = (0, state.sealed.upto);
+        }
         let target = *target.get_or_insert(state.head.sequence);
         if state.sealed.upto >= target {
             return Ok(state.sealed);
