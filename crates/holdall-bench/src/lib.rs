@@ -7,8 +7,10 @@
 //!   report         what was measured, as a table and as JSON
 //! ```
 //!
-//! Contenders take turns round by round, so that a noisy disk hits all alike; ratios are taken
-//! within a round, and medians over the rounds. Nothing here is asserted about time.
+//! Contenders take turns round by round, so that a noisy disk hits all alike; each round begins
+//! with another one, and before each the file system is synced, so that nobody pays for what the
+//! one before has written or removed. Ratios are taken within a round, and medians over the
+//! rounds. Nothing here is asserted about time.
 #![allow(
     clippy::disallowed_methods,
     reason = "it measures real time, runs other programs and has a folder of its own"
@@ -20,6 +22,7 @@ pub mod child;
 pub mod contenders;
 pub mod drive;
 pub mod medium;
+pub mod others;
 pub mod report;
 pub mod rows;
 pub mod sample;

@@ -88,7 +88,7 @@ tmpfs /tmp tmpfs rw 0 0
 /dev/vdb /srv/a\\040b xfs rw,noatime 0 0
 ";
         let on = |folder: &str| find(mounts, Path::new(folder)).unwrap().1;
-        assert_eq!(on("/home/x"), "ext4");
+        assert_eq!(on("/opt/x"), "ext4");
         assert_eq!(on("/tmp/y"), "tmpfs");
         assert_eq!(on("/tmpfile"), "ext4");
         assert_eq!(on("/srv/a b/c"), "xfs");

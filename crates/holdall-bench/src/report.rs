@@ -2,7 +2,9 @@
 
 use serde::Serialize;
 
+use crate::contenders::ours;
 use crate::medium::Medium;
+use crate::others::QUIET_MAX;
 use crate::statistics::{median, median_quotient, spread};
 
 /// What a figure counts, and so which way is better.
@@ -99,13 +101,15 @@ pub struct Measured {
     pub targets: Vec<Target>,
     /// What a reader must know to judge the figures.
     pub notes: Vec<String>,
+    /// The part of all processors that other programs took meanwhile.
+    pub others: f64,
 }
 
 impl Measured {
     /// A work that nobody has done yet.
     pub fn new(row: &'static str, work: impl Into<String>, unit: Unit) -> Self {
         let (series, targets, notes) = Default::default();
-        Self { row, work: work.into(), unit, series, targets, notes }
+        Self { row, work: work.into(), unit, series, targets, notes, others: 0.0 }
     }
 
     /// Adds a target: so many times as good as another.
@@ -135,12 +139,13 @@ impl Measured {
         self
     }
 
-    /// Adds a contender's figure. The first that is added is the one that is judged.
+    /// Adds a contender's figure. The volume is the one that is judged, whoever was first.
     pub fn add(&mut self, name: &str, durability: &str, figure: f64) {
         let known = self.series.iter().position(|series| series.name == name);
         let at = known.unwrap_or_else(|| {
-            self.series.push(Series::new(name, durability));
-            self.series.len() - 1
+            let at = if name == ours::NAME { 0 } else { self.series.len() };
+            self.series.insert(at, Series::new(name, durability));
+            at
         });
         self.series[at].figures.push(figure);
     }
@@ -207,6 +212,12 @@ impl Measured {
         text.push_str(&columns(&lines));
         for verdict in self.verdicts() {
             text.push_str(&self.sentence(&verdict));
+        }
+        if self.others > QUIET_MAX {
+            let percent = self.others * 100.0;
+            text.push_str(&format!(
+                "  DO NOT TRUST: other programs took {percent:.0} % of the processors meanwhile\n"
+            ));
         }
         for note in &self.notes {
             text.push_str(&format!("  note: {note}\n"));
@@ -278,9 +289,11 @@ impl Report {
                         (measured.unit.show(*figure), measured.unit.show(verdict.measured))
                     }
                 };
-                let end = if verdict.reached { "reached" } else { "NOT reached" };
+                let reached = if verdict.reached { "reached" } else { "NOT reached" };
+                let busy = if measured.others > QUIET_MAX { ", but NOT QUIET" } else { "" };
+                let end = format!("{reached}{busy}");
                 let work = format!("{}: {}", measured.row, measured.work);
-                lines.push([work, target, had, end.to_owned()]);
+                lines.push([work, target, had, end]);
             }
         }
         let mut text = columns(&lines);

@@ -8,6 +8,9 @@ use holdall_core::Env;
 
 use crate::Result;
 
+/// How long it waits after a sync.
+const QUIET: Duration = Duration::from_millis(100);
+
 /// How much is done in each row.
 #[derive(Clone, Debug)]
 pub struct Scale {
@@ -102,6 +105,27 @@ impl Setting {
         fs::create_dir_all(&path)?;
         Ok(Scratch(path))
     }
+
+    /// Waits until nothing that was written or removed so far is still under way to the disk: who
+    /// is measured next must not pay for who was measured before.
+    ///
+    /// # Errors
+    /// If the file system cannot be synced.
+    pub async fn quiet(&self) -> Result<()> {
+        let folder = fs::File::open(&self.dir)?;
+        self.env.blocking(move || rustix::fs::syncfs(folder)).await??;
+        // Room that was given back is told to the device only after the sync.
+        self.env.sleep(QUIET).await;
+        Ok(())
+    }
+}
+
+/// The order of turns in a round: each round begins with the next one, so that nobody always
+/// comes after the same one.
+pub fn turns<T: Copy>(all: &[T], round: usize) -> Vec<T> {
+    let mut turns = all.to_vec();
+    turns.rotate_left(round % all.len().max(1));
+    turns
 }
 
 /// A folder that is removed when it is dropped.
@@ -119,5 +143,18 @@ impl Drop for Scratch {
     fn drop(&mut self) {
         // What cannot be removed is removed when a folder of the same name is made anew.
         drop(fs::remove_dir_all(&self.0));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::turns;
+
+    #[test]
+    fn everyone_is_first_once() {
+        assert_eq!(turns(&[1, 2, 3], 0), [1, 2, 3]);
+        assert_eq!(turns(&[1, 2, 3], 1), [2, 3, 1]);
+        assert_eq!(turns(&[1, 2, 3], 5), [3, 1, 2]);
+        assert!(turns::<u8>(&[], 5).is_empty());
     }
 }

@@ -30,6 +30,23 @@ fn more_is_better_for_rates_and_less_for_times() {
 }
 
 #[test]
+fn the_volume_is_judged_whoever_was_first() {
+    let mut measured = Measured::new("x", "y", Unit::PerSecond).times(0.5, "peer");
+    measured.add("peer", "", 100.0);
+    measured.add("holdall", "", 60.0);
+    assert_eq!(measured.series[0].name, "holdall");
+    assert_eq!(measured.verdicts()[0].measured, 0.6);
+}
+
+#[test]
+fn figures_of_a_machine_that_is_not_quiet_are_not_to_be_trusted() {
+    let mut measured = rates(&[60.0], &[100.0], Unit::PerSecond).times(0.5, "peer");
+    assert!(!measured.table().contains("DO NOT TRUST"));
+    measured.others = 0.42;
+    assert!(measured.table().contains("DO NOT TRUST: other programs took 42 %"));
+}
+
+#[test]
 fn figures_are_bounds_on_the_side_that_is_worse() {
     let rate = rates(&[10.0], &[1.0], Unit::PerSecond).figure(9.0).figure(11.0);
     let reached: Vec<bool> = rate.verdicts().iter().map(|verdict| verdict.reached).collect();

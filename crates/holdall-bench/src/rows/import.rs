@@ -5,7 +5,7 @@ use std::process::Command;
 
 use crate::Result;
 use crate::report::{Measured, Unit};
-use crate::setting::{Scratch, Setting};
+use crate::setting::{Scratch, Setting, turns};
 use crate::watch::{self, disk_usage, tree_size};
 
 /// The row's name.
@@ -35,23 +35,29 @@ pub async fn run(setting: &Setting) -> Result<Vec<Measured>> {
         .ahead(RESTIC)
         .note("holdall: catalog, its journal's fixed files and data; restic: repository alone");
     read_through(&setting.tree)?;
-    for _ in 0..setting.rounds {
-        let scratch = setting.fresh(NAME)?;
-        for measured in [&mut first, &mut again] {
-            let mut command = Command::new(&holdall);
-            let ended = watch::run(ours(&mut command, setting, scratch.path()))?;
-            measured.add("holdall", OUR_DURABILITY, ended.time.as_secs_f64());
+    for round in 0..setting.rounds {
+        for is_ours in turns(&[true, false], round) {
+            let scratch = setting.fresh(NAME)?;
+            if !is_ours {
+                restic.init(&scratch)?;
+            }
+            for measured in [&mut first, &mut again] {
+                setting.quiet().await?;
+                if is_ours {
+                    let mut command = Command::new(&holdall);
+                    let ended = watch::run(ours(&mut command, setting, scratch.path()))?;
+                    measured.add("holdall", OUR_DURABILITY, ended.time.as_secs_f64());
+                } else {
+                    let ended = restic.backup(&scratch, &setting.tree)?;
+                    measured.add(RESTIC, RESTIC_DURABILITY, ended.time.as_secs_f64());
+                }
+            }
+            if is_ours {
+                size.add("holdall", "", disk_usage(scratch.path())? as f64);
+            } else {
+                size.add(RESTIC, "", disk_usage(&scratch.path().join("repository"))? as f64);
+            }
         }
-        size.add("holdall", "", disk_usage(scratch.path())? as f64);
-        drop(scratch);
-
-        let scratch = setting.fresh(NAME)?;
-        restic.init(&scratch)?;
-        for measured in [&mut first, &mut again] {
-            let ended = restic.backup(&scratch, &setting.tree)?;
-            measured.add(RESTIC, RESTIC_DURABILITY, ended.time.as_secs_f64());
-        }
-        size.add(RESTIC, "", disk_usage(&scratch.path().join("repository"))? as f64);
     }
     Ok(vec![first, again, size])
 }

@@ -10,6 +10,7 @@ pub mod small_gets;
 pub mod small_puts;
 
 use crate::Result;
+use crate::others::Ticks;
 use crate::report::Measured;
 use crate::setting::Setting;
 
@@ -30,6 +31,16 @@ pub const NAMES: [&str; 8] = [
 /// # Errors
 /// If the name is unknown, something that is needed is not there, or a contender fails.
 pub async fn run(name: &str, setting: &Setting) -> Result<Vec<Measured>> {
+    let before = Ticks::now()?;
+    let mut measured = run_alone(name, setting).await?;
+    let others = Ticks::now()?.others_since(before);
+    for measured in &mut measured {
+        measured.others = others;
+    }
+    Ok(measured)
+}
+
+async fn run_alone(name: &str, setting: &Setting) -> Result<Vec<Measured>> {
     match name {
         small_puts::NAME => small_puts::run(setting).await,
         small_gets::NAME => small_gets::run(setting).await,

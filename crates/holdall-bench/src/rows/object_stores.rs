@@ -13,7 +13,7 @@ use crate::contenders::{Store, check};
 use crate::drive::{Done, steps};
 use crate::report::{Measured, Unit};
 use crate::sample::{self, Values};
-use crate::setting::Setting;
+use crate::setting::{Setting, turns};
 
 /// The row's name.
 pub const NAME: &str = "object_stores";
@@ -54,16 +54,20 @@ async fn small(setting: &Setting, stores: &[Arc<dyn Store>]) -> Result<Vec<Measu
     let mut get = against(format!("get 1 KiB, one at a time, {each}"), Unit::PerSecond);
     let values = Values::new(VALUE_BYTES, POOL_BYTES);
     for round in 0..setting.rounds as u64 {
-        let mut written = Vec::new();
-        for store in stores {
+        let mut written = vec![0; stores.len()];
+        let places: Vec<usize> = (0..stores.len()).collect();
+        for at in turns(&places, round as usize) {
+            let store = &stores[at];
             let (first, behind) = (round << 33, round << 33 | 1 << 32);
+            setting.quiet().await?;
             let done = puts(setting, store, 1, &values, first).await?;
             alone.add(store.name(), store.durability(), done.rate());
-            written.push(done.count);
+            written[at] = done.count;
+            setting.quiet().await?;
             let done = puts(setting, store, MANY, &values, behind).await?;
             many.add(store.name(), store.durability(), done.rate());
             if round == 0 {
-                check(&**store, &values, written[written.len() - 1]).await?;
+                check(&**store, &values, written[at]).await?;
             }
             store.settle().await?;
         }
@@ -117,7 +121,8 @@ async fn large(setting: &Setting, stores: &[Arc<dyn Store>]) -> Result<Vec<Measu
             .map(|number| (format!("{round}-{number}"), sample::noise(round << 8 | number, size)))
             .collect();
         let bytes = (size as u64 * count) as f64;
-        for store in stores {
+        for store in turns(&stores.iter().collect::<Vec<_>>(), round as usize) {
+            setting.quiet().await?;
             let watch = setting.env.stopwatch();
             for (name, bytes) in &objects {
                 store.put(name, bytes.clone()).await?;

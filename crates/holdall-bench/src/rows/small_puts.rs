@@ -16,7 +16,7 @@ use crate::contenders::{Store, check};
 use crate::drive::{Done, steps};
 use crate::report::{Measured, Unit};
 use crate::sample::{self, Values};
-use crate::setting::Setting;
+use crate::setting::{Setting, turns};
 
 /// The row's name.
 pub const NAME: &str = "small_puts";
@@ -65,11 +65,11 @@ pub async fn run(setting: &Setting) -> Result<Vec<Measured>> {
         .times(0.6, LOG)
         .note("the peers commit in the writer's own thread");
     let values = Values::new(VALUE_BYTES, POOL_BYTES);
-    for _ in 0..setting.rounds {
-        for contender in CONTENDERS {
+    for round in 0..setting.rounds {
+        for contender in turns(&CONTENDERS, round) {
             turn(setting, contender, WRITERS, &values, &mut many).await?;
         }
-        for contender in CONTENDERS {
+        for contender in turns(&CONTENDERS, round) {
             turn(setting, contender, 1, &values, &mut one).await?;
         }
     }
@@ -131,6 +131,7 @@ async fn puts<S: Store + ?Sized>(
     values: &Values,
 ) -> Result<(&'static str, &'static str, Done)> {
     let (name, durability) = (store.name(), store.durability());
+    setting.quiet().await?;
     let (store, values) = (Arc::clone(store), values.clone());
     let step = move |number: u64| {
         let (store, value) = (Arc::clone(&store), values.get(number));
