@@ -30,6 +30,8 @@ pub(crate) struct Folder {
 pub(crate) enum Refusal {
     /// This process has it open already, or is just about to let go of it.
     OwnProcess(Error),
+    /// Another process has it open, or is just about to end.
+    OtherProcess(Error),
     /// Anything else.
     Other(Error),
 }
@@ -37,7 +39,9 @@ pub(crate) enum Refusal {
 impl From<Refusal> for Error {
     fn from(refusal: Refusal) -> Self {
         match refusal {
-            Refusal::OwnProcess(error) | Refusal::Other(error) => error,
+            Refusal::OwnProcess(error) | Refusal::OtherProcess(error) | Refusal::Other(error) => {
+                error
+            }
         }
     }
 }
@@ -122,7 +126,7 @@ fn refuse(lock: &mut File) -> Refusal {
     );
     let error = Error::unavailable(Operation::Open, message);
     let own = format!("process {} ", std::process::id());
-    if text.starts_with(&own) { Refusal::OwnProcess(error) } else { Refusal::Other(error) }
+    if text.starts_with(&own) { Refusal::OwnProcess(error) } else { Refusal::OtherProcess(error) }
 }
 
 /// An error of opening files.
@@ -185,7 +189,9 @@ mod tests {
     impl std::fmt::Debug for Refusal {
         fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
             match self {
-                Self::OwnProcess(error) | Self::Other(error) => error.fmt(f),
+                Self::OwnProcess(error) | Self::OtherProcess(error) | Self::Other(error) => {
+                    error.fmt(f)
+                }
             }
         }
     }

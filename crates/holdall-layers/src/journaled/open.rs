@@ -29,7 +29,9 @@ use super::{Flushes, Journaled, MARKER_ROW_BYTES, Shared, marker_key};
 /// How long to wait for this process itself to let go of the folder: a journal that was dropped
 /// finishes the batch it is at.
 const OWN_WAIT_MAX: Duration = Duration::from_secs(5);
-const OWN_WAIT_STEP: Duration = Duration::from_millis(5);
+/// How long to wait for another process: one that is about to end, or a short command.
+const OTHER_WAIT_MAX: Duration = Duration::from_secs(1);
+const WAIT_STEP: Duration = Duration::from_millis(5);
 /// No batch through the journal is larger, whatever the inner backend takes: its record is made
 /// in memory.
 const BATCH_BYTES_MAX: u64 = 1 << 30;
@@ -114,11 +116,11 @@ async fn take(path: &Path, settings: &JournalSettings, env: &Env) -> Result<Fold
     loop {
         let (path, holder, now) = (path.to_owned(), settings.holder.clone(), env.now());
         match env.blocking(move || Folder::take(&path, &holder, now)).await? {
-            Err(Refusal::OwnProcess(_)) if watch.elapsed() < OWN_WAIT_MAX => {
-                env.sleep(OWN_WAIT_STEP).await;
-            }
+            Err(Refusal::OwnProcess(_)) if watch.elapsed() < OWN_WAIT_MAX => {}
+            Err(Refusal::OtherProcess(_)) if watch.elapsed() < OTHER_WAIT_MAX => {}
             taken => return Ok(taken?),
         }
+        env.sleep(WAIT_STEP).await;
     }
 }
 
