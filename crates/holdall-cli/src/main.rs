@@ -12,6 +12,7 @@ mod app;
 mod cli;
 mod command;
 mod failure;
+mod memory;
 mod output;
 mod problems;
 mod progress;
@@ -31,6 +32,7 @@ const SHUTDOWN_MAX: Duration = Duration::from_millis(300);
 const BLOCKING_THREADS_MAX: usize = 32;
 
 fn main() -> ExitCode {
+    memory::share_pools();
     let json = std::env::args_os().any(|word| word == "--json");
     let cli = match cli::Cli::try_parse() {
         Ok(cli) => cli,

@@ -32,7 +32,7 @@ const SMALL: u64 = 1 << 20;
 /// Files from this size on take long.
 const HUGE: u64 = 64 << 20;
 /// What one batch holds at the most.
-const BATCH_BYTES: u64 = 8 << 20;
+const BATCH_BYTES: u64 = 4 << 20;
 const BATCH_ITEMS: usize = 1024;
 /// What a file costs beside its bytes.
 const ITEM_BYTES: u64 = 512;
