@@ -4,7 +4,7 @@
 //! next, when background jobs run, how long each step takes and when the wall clock jumps is drawn
 //! from the seed; sleeping costs no real time. What runs inside must get time, chance and tasks
 //! from
-//! the given [`Env`](holdall_core::Env) alone and must not wait for other threads, so its backends are memory,
+//! the given [`Env`] alone and must not wait for other threads, so its backends are memory,
 //! [`Strict`](crate::Strict), and wrappers of those.
 //!
 //! ```
@@ -20,6 +20,8 @@
 //!     assert!(waited >= Duration::from_secs(3600));
 //! });
 //! ```
+//!
+//! [`Env`]: holdall_core::Env
 
 mod env;
 mod run;
