@@ -16,6 +16,7 @@ use holdall_core::{Error, Operation, Result};
 use super::FORMAT_VERSION;
 use super::keys::VolumeId;
 use super::policy::Compression;
+use super::zstd_context;
 
 /// The length of a frame's header in bytes, without the chunk lengths.
 pub const HEADER_BYTES: usize = 60;
@@ -265,9 +266,7 @@ fn compress(raw: &[u8], compression: Compression, out: &mut Vec<u8>) -> Codec {
         Compression::Zstd { level } => {
             // Only as much room as would be worth it: incompressible bytes are given up early.
             out.resize(start + room, 0);
-            zstd::bulk::compress_to_buffer(raw, &mut out[start..], i32::from(level))
-                .ok()
-                .map(|n| (n, Codec::Zstd))
+            zstd_context::compress(raw, &mut out[start..], level).map(|n| (n, Codec::Zstd))
         }
     };
     match written {
@@ -288,7 +287,7 @@ fn decompress(codec: Codec, payload: Bytes, raw_bytes: usize) -> Result<Bytes> {
         Codec::None => return Ok(payload),
         Codec::Lz4 => lz4_flex::block::decompress(&payload, raw_bytes)
             .map_err(|e| corrupt("cannot be decompressed").with_source(e))?,
-        Codec::Zstd => zstd::bulk::decompress(&payload, raw_bytes)
+        Codec::Zstd => zstd_context::decompress(&payload, raw_bytes)
             .map_err(|e| corrupt("cannot be decompressed").with_source(e))?,
     };
     if raw.len() != raw_bytes {

@@ -17,6 +17,7 @@ pub mod policy;
 pub mod row;
 pub mod segment;
 pub mod upload;
+mod zstd_context;
 
 /// The version of the format that this program writes. It reads this one and every earlier one.
 pub const FORMAT_VERSION: u8 = 1;
