@@ -68,11 +68,12 @@ fn index(rebuild: &mut Rebuild, name: &Name, entry: &Entry) {
     }
 }
 
-/// Superseded versions. Those that the policy no longer keeps go: replaying brings them back, but
-/// their bytes may have been collected.
+/// Superseded versions. Those that the policy no longer keeps go, and those that it did not keep
+/// before it was changed: replaying brings them back, but their bytes may have been collected.
 async fn histories(rebuild: &mut Rebuild) -> Result<()> {
     let pinned = pinned_commits(rebuild.rows.catalog(), &rebuild.keys).await?;
     let (now, keep) = (rebuild.env.now(), rebuild.volume.policy.history);
+    let kept_from = rebuild.volume.history_from;
     let mut pages = Pages::rows(rebuild.keys.class('h'));
     while let Some(rows) = pages.next(rebuild.rows.catalog()).await? {
         let mut found = Vec::with_capacity(rows.len());
@@ -81,7 +82,8 @@ async fn histories(rebuild: &mut Rebuild) -> Result<()> {
             let (name, version) = rebuild.keys.history_parts(&key).unwrap_or_default();
             let name = Name::parse(name)?;
             rebuild.note_time(history.superseded_time);
-            let outdated = now.since(history.superseded_time) >= keep;
+            let superseded = history.superseded_time;
+            let outdated = now.since(superseded) >= keep || superseded < kept_from;
             if outdated && !is_pinned(&pinned, version, history.superseded) {
                 rebuild.rows.set(key, None);
                 continue;

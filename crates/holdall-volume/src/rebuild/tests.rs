@@ -186,6 +186,36 @@ fn from_the_log_alone() {
     });
 }
 
+#[test]
+fn history_that_was_extended_later_brings_nothing_back() {
+    for short in [Duration::ZERO, GRACE] {
+        story(1, |env| async move {
+            let (old, volume) = Bed::create(env, Policy { history: short, ..policy() }).await;
+            for seed in 0..2 {
+                volume.put(&name("a"), noise(seed, 5000), PutOptions::default()).await.unwrap();
+            }
+            old.env.sleep(2 * GRACE).await;
+            for _ in 0..3 {
+                old.gc(&volume, at_once()).await;
+            }
+            assert!(old.rows('h').await.is_empty());
+            let longer = Policy { history: 100 * GRACE, ..volume.policy() };
+            volume.set_policy(longer).await.unwrap();
+            old.env.sleep(GRACE).await;
+            volume.put(&name("a"), noise(2, 5000), PutOptions::default()).await.unwrap();
+            volume.seal().await.unwrap();
+            let shown = old.show(&volume).await;
+            assert_eq!(shown.versions.len(), 1);
+            let new = lose(&old);
+            let (volume, report) = rebuild(&new).await;
+            assert!(report.is_whole(), "{report:?}");
+            assert_eq!(new.show(&volume).await, shown);
+            same_rows(&old, &new, &['e', 'h']).await;
+            new.verify().await;
+        });
+    }
+}
+
 /// Cuts an object's last byte off.
 async fn cut(bed: &Bed, key: &Key) {
     let value = bed.data.get_all(key).await.unwrap().unwrap().value;
