@@ -278,11 +278,6 @@ impl DataKeys {
         format!("{}/segment/", self.volume)
     }
 
-    /// What all segments of one epoch begin with.
-    pub fn segments_of(&self, epoch: u64) -> String {
-        format!("{}/segment/{epoch:016x}-", self.volume)
-    }
-
     /// The segment in the key of a segment.
     pub fn segment_id(&self, key: &Key) -> Option<SegmentId> {
         SegmentId::parse(key.as_str().strip_prefix(&self.segments())?)

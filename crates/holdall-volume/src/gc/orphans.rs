@@ -2,14 +2,15 @@
 //!
 //! Only a writer that has ended can no longer name its segments, because every commit expects its
 //! row unchanged. One that was silent for long is ended first, by changing its row; a grace later
-//! what it left behind is deleted.
+//! what it left behind is deleted, and what lands later still by the next pass. Before an object
+//! goes its directory is compared with the catalog: a lost segment row must not cost its chunks.
 
 use std::collections::BTreeSet;
 
-use holdall_core::{Batch, Error, ErrorKind, Expect, Operation, Result, Revision, Row};
+use holdall_core::{Batch, ErrorKind, Expect, Result, Revision, Row};
 
 use super::pages::Pages;
-use super::segments::segment_of;
+use super::segments::{is_named, segment_of, still_named};
 use super::{GoOn, Pass, Steps, value};
 use crate::commit::Maintain;
 use crate::format::head::WriterRow;
@@ -19,6 +20,8 @@ use crate::format::segment::SegmentState;
 /// Ends writers that are long silent, and cleans up behind those that have ended.
 pub(super) async fn sweep(pass: &mut Pass<'_>) -> Result<GoOn> {
     let own = pass.shared.committer.epoch_taken().await;
+    // Read before the writers: one that comes after this has an epoch that is not below it.
+    let next_epoch = pass.head().await?.next_epoch;
     let mut known = BTreeSet::new();
     let mut gone: Vec<(u64, Revision)> = Vec::new();
     let mut pages = Pages::rows(pass.context.keys.class('w'));
@@ -41,15 +44,32 @@ pub(super) async fn sweep(pass: &mut Pass<'_>) -> Result<GoOn> {
     }
     for (epoch, _) in &gone {
         known.remove(epoch);
-        if !delete_orphans(pass, *epoch).await? {
-            return Ok(false);
-        }
     }
-    forget_deleted(pass, &known).await?;
+    let ended = Ended { next_epoch, known };
+    if !delete_orphans(pass, &ended).await? {
+        return Ok(false);
+    }
+    forget_deleted(pass, &ended).await?;
     for (epoch, revision) in gone {
         forget(pass, epoch, revision).await?;
     }
     Ok(pass.go_on())
+}
+
+/// Which epochs have ended, so that no commit can name a segment of theirs any more.
+///
+/// Those of writers that ended a grace ago, and those whose writer has no row: a row comes with
+/// its epoch, no commit succeeds without it, and once it is gone it never comes back.
+struct Ended {
+    next_epoch: u64,
+    /// Writers that have not ended, or not for long enough.
+    known: BTreeSet<u64>,
+}
+
+impl Ended {
+    fn contains(&self, epoch: u64) -> bool {
+        epoch < self.next_epoch && !self.known.contains(&epoch)
+    }
 }
 
 /// Ends a silent writer: its next commit fails.
@@ -78,21 +98,22 @@ async fn apply(pass: &Pass<'_>, batch: Batch) -> Result<bool> {
     }
 }
 
-/// Deletes the segments of an epoch that has ended which have no row.
-async fn delete_orphans(pass: &mut Pass<'_>, epoch: u64) -> Result<GoOn> {
-    let mut pages = Pages::keys(pass.context.data_keys.segments_of(epoch));
+/// Deletes the segments of epochs that have ended which have no row. All segments are listed: one
+/// may land long after its writer was forgotten.
+async fn delete_orphans(pass: &mut Pass<'_>, ended: &Ended) -> Result<GoOn> {
+    let mut pages = Pages::keys(pass.context.data_keys.segments());
     while let Some(objects) = pages.next(pass.data.as_ref()).await? {
         let ids: Vec<_> = objects
             .iter()
             .filter_map(|object| Some((object, pass.context.data_keys.segment_id(&object.key)?)))
+            .filter(|(_, id)| ended.contains(id.epoch))
             .collect();
-        if ids.iter().any(|(_, id)| id.epoch != epoch) {
-            let message = "the data backend listed segments of another epoch than was asked for";
-            return Err(Error::corrupt(Operation::List, message));
-        }
         let keys: Vec<_> = ids.iter().map(|(_, id)| pass.context.keys.segment(*id)).collect();
         let rows = pass.catalog.get_many(&keys).await?;
-        for ((object, _), _) in ids.iter().zip(rows).filter(|(_, row)| row.is_none()) {
+        for ((object, id), _) in ids.iter().zip(rows).filter(|(_, row)| row.is_none()) {
+            if is_named(pass, *id).await? {
+                return Err(still_named(&pass.context.keys.segment(*id)));
+            }
             if !pass.options.dry_run {
                 pass.data.delete(&object.key, Expect::Any).await?;
             }
@@ -106,31 +127,19 @@ async fn delete_orphans(pass: &mut Pass<'_>, epoch: u64) -> Result<GoOn> {
     Ok(true)
 }
 
-/// Forgets deleted segments of all writers that are not known to be there still.
-async fn forget_deleted(pass: &Pass<'_>, known: &BTreeSet<u64>) -> Result<()> {
-    // A writer that came after the known ones were read has a higher epoch.
+/// Forgets deleted segments of epochs that have ended.
+async fn forget_deleted(pass: &Pass<'_>, ended: &Ended) -> Result<()> {
     let mut pages = Pages::rows(pass.context.keys.class('s'));
-    let next_epoch = pass.head().await?.next_epoch;
     let mut steps = Steps::default();
     while let Some(rows) = pages.next(pass.catalog.as_ref()).await? {
         for listed in &rows {
             let Some((id, segment)) = segment_of(pass, listed)? else { continue };
-            let ended = id.epoch < next_epoch && !known.contains(&id.epoch);
-            if segment.state == SegmentState::Deleted && ended && !is_there(pass, id.epoch).await? {
+            if segment.state == SegmentState::Deleted && ended.contains(id.epoch) {
                 steps.add(pass, Maintain::Forget { id }, 1).await?;
             }
         }
     }
     steps.commit(pass).await
-}
-
-/// Whether a writer has a row and has not ended.
-async fn is_there(pass: &Pass<'_>, epoch: u64) -> Result<bool> {
-    let key = pass.context.keys.writer(epoch);
-    let found = holdall_core::BackendExt::get_all(pass.catalog.as_ref(), &key).await?;
-    let writer: Option<WriterRow> =
-        found.map(|found| row::decode(&key, &found.value)).transpose()?;
-    Ok(writer.is_some_and(|writer| !writer.ended))
 }
 
 /// Forgets a writer.

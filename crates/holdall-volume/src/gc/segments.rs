@@ -115,7 +115,7 @@ async fn is_condemned(pass: &Pass<'_>, id: SegmentId) -> Result<bool> {
 
 /// Compares a segment's directory with the catalog: whether a chunk row points into the segment,
 /// whatever the segment's own row says.
-async fn is_named(pass: &mut Pass<'_>, id: SegmentId) -> Result<bool> {
+pub(super) async fn is_named(pass: &mut Pass<'_>, id: SegmentId) -> Result<bool> {
     let directory = match read_directory(&pass.context, id, None).await {
         Ok(directory) => directory,
         // What cannot say what it holds is compared with every chunk row there is.
@@ -159,8 +159,8 @@ async fn pointed_at(pass: &Pass<'_>) -> Result<HashSet<SegmentId>> {
     Ok(segments)
 }
 
-fn still_named(key: &Key) -> Error {
-    let message = "chunks lie in a segment that counts as empty, so it is not deleted; run \
-                   `holdall verify --repair`";
+pub(super) fn still_named(key: &Key) -> Error {
+    let message = "chunks lie in a segment that counts as empty or has no row, so it is not \
+                   deleted; run `holdall verify --repair`";
     Error::corrupt(Operation::Maintain, message).with_key(key)
 }

@@ -3,11 +3,12 @@
 use std::time::Duration;
 
 use futures::future::{BoxFuture, pending};
-use holdall_core::{Env, Environment, ErrorKind, Timestamp};
+use holdall_core::{BackendExt, Env, Environment, ErrorKind, Expect, Timestamp};
 
 use super::bed::{Bed, GRACE, at_once, name, noise, policy};
 use super::story;
 use crate::data::source_of;
+use crate::format::keys::DataKeys;
 use crate::format::policy::Compression;
 use crate::gc::GcOptions;
 use crate::volume::{Resources, Volume};
@@ -121,5 +122,58 @@ fn a_deleted_segment_is_remembered_as_long_as_its_writer() {
         // The writer that is left is the one that has done this.
         assert_eq!((bed.rows('s').await.len(), bed.rows('w').await.len()), (0, 1));
         bed.verify().await;
+    });
+}
+
+#[test]
+fn a_segment_that_lands_when_its_writer_is_forgotten_is_swept() {
+    story(1, |env| async move {
+        let (bed, volume) = Bed::create(env, policy()).await;
+        let other = bed.open().await;
+        volume.put(&name("a"), noise(1, 5000), PutOptions::default()).await.unwrap();
+        strand(&other, 2).await;
+        let of_other = other.shared.committer.epoch_taken().await.unwrap();
+        let objects = bed.data.list_all(&DataKeys::new(bed.id).segments(), true).await.unwrap();
+        let late = objects.into_iter().find(|object| {
+            let id = DataKeys::new(bed.id).segment_id(&object.key).unwrap();
+            id.epoch == of_other
+        });
+        let late = late.unwrap();
+        other.close().await.unwrap();
+        let report = bed.gc(&volume, at_once()).await;
+        assert_eq!((report.orphans_deleted, report.writers_forgotten), (1, 1));
+        let bytes = late.object.unwrap().value;
+        bed.data.put(&late.key, bytes.clone(), Expect::Absent).await.unwrap();
+        // One of an epoch that nobody has yet may still be named.
+        let next = crate::format::segment::SegmentId { epoch: of_other + 1, counter: 1 };
+        let next = DataKeys::new(bed.id).segment(next);
+        bed.data.put(&next, bytes, Expect::Absent).await.unwrap();
+        let dry = GcOptions { dry_run: true, ..GcOptions::default() };
+        assert_eq!(bed.gc(&volume, dry).await.orphans_deleted, 1);
+        assert_eq!(bed.objects().await, 3);
+        let report = bed.gc(&volume, GcOptions::default()).await;
+        assert_eq!((report.orphans_deleted, report.bytes_freed), (1, late.size));
+        assert!(bed.data.get_all(&late.key).await.unwrap().is_none());
+        assert!(bed.data.get_all(&next).await.unwrap().is_some());
+        let read = volume.get(&name("a")).await.unwrap().unwrap().bytes().await.unwrap();
+        assert_eq!(read, noise(1, 5000));
+    });
+}
+
+#[test]
+fn a_segment_whose_row_is_lost_is_no_orphan_while_chunks_lie_in_it() {
+    story(1, |env| async move {
+        let (bed, volume) = Bed::create(env, policy()).await;
+        volume.put(&name("a"), noise(1, 5000), PutOptions::default()).await.unwrap();
+        volume.close().await.unwrap();
+        let (lost, _) = bed.rows('s').await.into_iter().next().unwrap();
+        let lost = holdall_core::Key::parse(lost).unwrap();
+        bed.catalog.delete(&lost, Expect::Any).await.unwrap();
+        let volume = bed.open().await;
+        let error = volume.gc(at_once()).await.unwrap_err();
+        assert_eq!((error.kind(), error.key()), (ErrorKind::Corrupt, Some(&lost)));
+        assert_eq!(bed.objects().await, 1);
+        let read = volume.get(&name("a")).await.unwrap().unwrap().bytes().await.unwrap();
+        assert_eq!(read, noise(1, 5000));
     });
 }
