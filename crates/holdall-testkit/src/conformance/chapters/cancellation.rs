@@ -88,9 +88,8 @@ async fn whole(harness: &Harness, keys: &[Key]) -> Check<()> {
     let found = harness.backend().get_many(keys).await?;
     let values: Vec<Option<Bytes>> =
         found.into_iter().map(|object| object.map(|object| object.value)).collect();
-    let first = &values[0];
     ensure!(
-        values.iter().all(|value| value == first),
+        values.len() == keys.len() && values.iter().all(|value| *value == values[0]),
         "a dropped batch happened in part: {values:?}"
     );
     Ok(())
