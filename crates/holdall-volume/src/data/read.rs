@@ -6,17 +6,19 @@
 mod cache;
 mod fetch;
 mod walk;
+mod whole;
 
 use std::collections::VecDeque;
 use std::ops::Range;
 use std::sync::Arc;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use futures::{Stream, StreamExt, TryStreamExt, stream};
 use holdall_core::{Error, Operation, Result};
 
 use self::cache::FrameCache;
 use self::walk::{Leaf, Step, Walk, check_list};
+use self::whole::Whole;
 use super::pack::budget::Budget;
 use super::{DataContext, tree};
 use crate::format::chunk::{Node, decode_list};
@@ -104,13 +106,13 @@ impl Reader {
             return Ok(if few { Bytes::copy_from_slice(&first) } else { first });
         }
         // What a damaged row may say is not taken at its word.
-        let mut whole = BytesMut::with_capacity(length.min(TRUSTED_BYTES_MAX));
-        whole.extend_from_slice(&first);
+        let mut whole = Whole::with_capacity(length.min(TRUSTED_BYTES_MAX));
+        whole.push(&first);
         drop(first);
         while let Some(piece) = pieces.try_next().await? {
-            whole.extend_from_slice(&piece);
+            whole.push(&piece);
         }
-        Ok(whole.freeze())
+        Ok(whole.finish())
     }
 
     /// The windows of a walk. Lists are fetched when the walk comes to them.

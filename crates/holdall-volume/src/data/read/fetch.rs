@@ -184,7 +184,8 @@ fn decode(volume: VolumeId, run: &Run, wanted: &[Wanted], bytes: Option<&Bytes>)
     let owner = (place.segment.epoch, place.segment.counter);
     let position = place.frame_at;
     let expected = FramePlace { kind: FrameKind::Chunks, volume, owner, position };
-    Ok(frame::decode(expected, &bytes.slice(start..end))?.raw)
+    // Each chunk is about to be checked against its name.
+    Ok(frame::decode_unchecked(expected, &bytes.slice(start..end))?.raw)
 }
 
 /// Takes chunks out of a decoded frame, and checks each against its name.
