@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 
 use holdall_core::{
     Backend, BackendExt, Batch, ByteRange, Bytes, Conditions, Error, ErrorKind, Expect, Health,
-    List, Object, Op, Operation, Page, Revision, Row,
+    Key, List, Object, Op, Operation, Page, Revision, Row,
 };
 use holdall_testkit::suspend;
 
@@ -60,6 +60,21 @@ broken! {
     keys_are_trimmed breaks ["K1" "K2"] by |store| {
         call => store.honest(call.with_keys(|key| key.trim_end().into())).await,
     }
+    batches_take_a_capital_for_a_small_letter breaks ["K1"] by |store| {
+        Call::Apply(batch) => {
+            let call = Call::Apply(batch).with_keys(|key| key.replace('X', "x"));
+            store.honest(call).await
+        }
+    }
+    many_take_a_capital_for_a_small_letter breaks ["K1"] by |store| {
+        Call::GetMany(keys) => {
+            let call = Call::GetMany(keys).with_keys(|key| key.replace('X', "x"));
+            store.honest(call).await
+        }
+    }
+    batches_take_what_puts_refuse breaks ["K1"] by |store| {
+        Call::Put(key, ..) if key.as_str().contains('|') => Err(refusal(Operation::Put)),
+    }
     deletes_take_what_is_below breaks ["K2" "K3" "D3"] by |store| {
         Call::Delete(key, expect) => {
             for row in store.memory.list_all(&format!("{key}/"), false).await? {
@@ -68,8 +83,14 @@ broken! {
             store.honest(Call::Delete(key, expect)).await
         }
     }
-    underscores_are_refused breaks ["K4"] by |store| {
+    underscores_are_refused breaks ["K1" "K4"] by |store| {
         Call::Put(key, ..) if key.as_str().contains('_') => Err(refusal(Operation::Put)),
+    }
+
+    underscores_are_refused_in_batches breaks ["K1" "K4"] by |store| {
+        Call::Apply(batch) if batch.ops.iter().any(|op| op.key().as_str().contains('_')) => {
+            Err(refusal(Operation::Apply))
+        }
     }
 
     // Get
@@ -84,7 +105,7 @@ broken! {
             Ok(Answer::Found(found))
         }
     }
-    sizes_fit_one_byte breaks ["K1" "K2" "G2" "G3" "M4" "P2" "P4" "B2"] by |store| {
+    sizes_fit_one_byte breaks ["K1" "K2" "G2" "G3" "M4" "P2" "P4" "L11" "B2"] by |store| {
         Call::Get(key, range) => {
             let found = store.memory.get(&key, range).await?;
             Ok(Answer::Found(found.map(|found| Object { size: found.size % 256, ..found })))
@@ -117,8 +138,20 @@ broken! {
             Ok(Answer::Found(found.or(Some(empty))))
         }
     }
-    listings_touch_their_rows breaks ["G7"] by |store| {
+    listings_touch_their_rows breaks ["G7" "C4"] by |store| {
         Call::List(list) if !list.values => {
+            let page = store.memory.list(&list).await?;
+            for row in &page.rows {
+                if let Some(found) = store.memory.get_all(&row.key).await? {
+                    store.memory.put(&row.key, found.value, Expect::Any).await?;
+                }
+            }
+            Ok(Answer::Listed(page))
+        }
+    }
+
+    listings_of_values_touch_their_rows breaks ["G7" "L11" "C4"] by |store| {
+        Call::List(list) if list.values => {
             let page = store.memory.list(&list).await?;
             for row in &page.rows {
                 if let Some(found) = store.memory.get_all(&row.key).await? {
@@ -131,13 +164,13 @@ broken! {
 
     // Get many
 
-    many_are_answered_in_key_order breaks ["M1" "M2"] by |store| {
+    many_are_answered_in_key_order breaks ["M1" "M2" "A1"] by |store| {
         Call::GetMany(mut keys) => {
             keys.sort();
             store.honest(Call::GetMany(keys)).await
         }
     }
-    many_leave_out_what_is_missing breaks ["M1" "M2" "M4" "D1" "C2"] by |store| {
+    many_leave_out_what_is_missing breaks ["M1" "M2" "M4" "D1" "A1" "C2"] by |store| {
         Call::GetMany(keys) => {
             let found = store.memory.get_many(&keys).await?;
             Ok(Answer::FoundMany(found.into_iter().flatten().map(Some).collect()))
@@ -162,7 +195,7 @@ broken! {
 
     // Put
 
-    many_are_read_from_an_old_cache breaks ["P1" "R6"] by |store| {
+    many_are_read_from_an_old_cache breaks ["P1" "A1" "R6"] by |store| {
         Call::GetMany(keys) => {
             let mut found = Vec::new();
             for key in keys {
@@ -188,7 +221,7 @@ broken! {
             Ok(Answer::Listed(page))
         }
     }
-    values_are_written_over_longer_ones breaks ["P2" "R4"] by |store| {
+    values_are_written_over_longer_ones breaks ["P2" "E9" "R4"] by |store| {
         Call::Put(key, value, expect) => {
             let mut value = Vec::from(value);
             if let Some(old) = store.memory.get_all(&key).await? {
@@ -197,7 +230,7 @@ broken! {
             store.honest(Call::Put(key, value.into(), expect)).await
         }
     }
-    empty_values_are_missing breaks ["G4" "P2" "P3"] by |store| {
+    empty_values_are_missing breaks ["G4" "P2" "P3" "E1" "E9"] by |store| {
         Call::Put(key, value, expect) if value.is_empty() => {
             store.memory.delete(&key, expect).await?;
             Ok(Answer::Written(Revision::number(0)))
@@ -209,7 +242,20 @@ broken! {
             store.honest(Call::Put(key, value, expect)).await
         }
     }
-    revisions_are_lengths breaks ["M4" "P1" "P5" "E3" "E7" "L11" "A5" "A8" "R2" "R3"] by |store| {
+    long_values_are_cut_in_batches breaks ["P4" "B2"] by |store| {
+        Call::Apply(mut batch) => {
+            store.check_batch(&batch)?;
+            for op in &mut batch.ops {
+                if let Op::Put { value, .. } = op {
+                    value.truncate(65_536);
+                }
+            }
+            store.honest(Call::Apply(batch)).await
+        }
+    }
+    revisions_are_lengths breaks [
+        "K1" "M4" "P1" "P5" "E3" "E7" "L11" "A1" "A5" "A8" "R2" "R3"
+    ] by |store| {
         Call::Get(key, range) => {
             let found = store.memory.get(&key, range).await?;
             let short = |found: Object| Object { revision: Revision::number(found.size), ..found };
@@ -248,6 +294,16 @@ broken! {
         }
         Call::Delete(key, Expect::Absent) => store.honest(Call::Delete(key, Expect::Any)).await,
     }
+    empty_values_count_as_absent breaks ["P3" "E1" "E9"] by |store| {
+        Call::Put(key, value, Expect::Absent) => match store.memory.get_all(&key).await? {
+            Some(old) if old.size == 0 => store.honest(Call::Put(key, value, Expect::Any)).await,
+            _ => store.honest(Call::Put(key, value, Expect::Absent)).await,
+        },
+        Call::Delete(key, Expect::Absent) => match store.memory.get_all(&key).await? {
+            Some(old) if old.size == 0 => store.honest(Call::Delete(key, Expect::Any)).await,
+            _ => store.honest(Call::Delete(key, Expect::Absent)).await,
+        },
+    }
     deleted_keys_are_not_absent breaks ["E2"] by |store| {
         Call::Delete(key, expect) => {
             store.memory.delete(&key, expect).await?;
@@ -267,6 +323,22 @@ broken! {
         }
         Call::Delete(key, Expect::Revision(_)) => {
             store.honest(Call::Delete(key, Expect::Any)).await
+        }
+    }
+    deletes_take_foreign_revisions breaks ["E6"] by |store| {
+        Call::Delete(key, Expect::Revision(revision)) if revision.as_text().is_some() => {
+            store.honest(Call::Delete(key, Expect::Any)).await
+        }
+    }
+    batches_take_foreign_revisions breaks ["E6"] by |store| {
+        Call::Apply(mut batch) => {
+            for op in &mut batch.ops {
+                if let Op::Put { expect: expect @ Expect::Revision(_), .. } = op {
+                    let foreign = matches!(expect, Expect::Revision(it) if it.as_text().is_some());
+                    *expect = if foreign { Expect::Any } else { expect.clone() };
+                }
+            }
+            store.honest(Call::Apply(batch)).await
         }
     }
     what_cannot_be_checked_is_written breaks [
@@ -300,7 +372,7 @@ broken! {
             Ok(Answer::FoundMany(found.collect()))
         }
     }
-    deleting_a_missing_key_fails breaks ["E8" "E9" "D2" "L12" "R3"] by |store| {
+    deleting_a_missing_key_fails breaks ["E6" "E8" "E9" "D2" "L12" "R3"] by |store| {
         Call::Delete(key, expect) => match store.memory.get_all(&key).await? {
             Some(_) => store.honest(Call::Delete(key, expect)).await,
             None => Err(refusal(Operation::Delete)),
@@ -405,6 +477,15 @@ broken! {
     values_are_always_listed breaks ["L11"] by |store| {
         Call::List(list) => store.honest(Call::List(list.with_values())).await,
     }
+    long_values_are_cut_in_listings breaks ["L11"] by |store| {
+        Call::List(list) => {
+            let mut page = store.memory.list(&list).await?;
+            for object in page.rows.iter_mut().filter_map(|row| row.object.as_mut()) {
+                object.value.truncate(4096);
+            }
+            Ok(Answer::Listed(page))
+        }
+    }
     rows_without_values_have_no_size breaks ["L11"] by |store| {
         Call::List(list) if !list.values => {
             let mut page = store.memory.list(&list).await?;
@@ -448,7 +529,25 @@ broken! {
 
     // Apply
 
-    batches_forget_their_deletes breaks ["A1" "A8"] by |store| {
+    many_are_read_from_a_cache_that_batches_forget breaks ["A1" "R6"] by |store| {
+        Call::Put(key, value, expect) => {
+            store.notes().remove(&key);
+            store.honest(Call::Put(key, value, expect)).await
+        }
+        Call::Delete(key, expect) => {
+            store.notes().remove(&key);
+            store.honest(Call::Delete(key, expect)).await
+        }
+        Call::GetMany(keys) => {
+            let mut found = Vec::new();
+            for key in keys {
+                let now = store.memory.get_all(&key).await?;
+                found.push(store.notes().entry(key).or_insert(now).clone());
+            }
+            Ok(Answer::FoundMany(found))
+        }
+    }
+    batches_forget_their_deletes breaks ["K1" "K4" "A1" "A8"] by |store| {
         Call::Apply(mut batch) => {
             store.check_batch(&batch)?;
             for op in &mut batch.ops {
@@ -469,7 +568,7 @@ broken! {
         Call::Apply(batch) => Ok(Answer::Written(store.memory.apply(batch).await?)),
     }
     batches_happen_step_by_step in 40 more orders breaks [
-        "A2" "A3" "A7" "A8" "R5" "R6" "R7" "C2"
+        "A2" "A3" "A5" "A7" "A8" "R5" "R6" "R7" "C2"
     ] by |store| {
         Call::Apply(batch) => {
             store.check_batch(&batch)?;
@@ -487,6 +586,20 @@ broken! {
             store.honest(Call::Apply(batch)).await
         }
     }
+    puts_are_checked_before_the_other_steps breaks ["A3"] by |store| {
+        Call::Apply(mut batch) => {
+            batch.ops.sort_by_key(|op| !matches!(op, Op::Put { .. }));
+            store.honest(Call::Apply(batch)).await
+        }
+    }
+    a_key_is_named_again_only_if_beside_itself breaks ["A4"] by |store| {
+        Call::Apply(mut batch) => {
+            let beside = batch.ops.windows(2).any(|two| two[0].key() == two[1].key());
+            let mut seen = HashSet::new();
+            batch.ops.retain(|op| seen.insert(op.key().clone()) || beside);
+            store.honest(Call::Apply(batch)).await
+        }
+    }
     batches_drop_a_key_named_again breaks ["A4"] by |store| {
         Call::Apply(mut batch) => {
             let mut seen = HashSet::new();
@@ -494,11 +607,28 @@ broken! {
             store.honest(Call::Apply(batch)).await
         }
     }
-    checks_are_ignored breaks ["A2" "A5" "R7"] by |store| {
+    checks_are_ignored breaks ["A2" "A3" "A5" "R7"] by |store| {
         Call::Apply(mut batch) => {
             store.check_batch(&batch)?;
             batch.ops.retain(|op| !matches!(op, Op::Check { .. }));
             store.honest(Call::Apply(batch)).await
+        }
+    }
+    checks_hold_for_what_is_missing breaks ["A5"] by |store| {
+        Call::Apply(mut batch) => {
+            for op in &mut batch.ops {
+                let missing = store.memory.get_all(op.key()).await?.is_none();
+                if let (true, Op::Check { expect, .. }) = (missing, op) {
+                    *expect = Expect::Any;
+                }
+            }
+            store.honest(Call::Apply(batch)).await
+        }
+    }
+    checks_alone_always_hold breaks ["A5"] by |store| {
+        Call::Apply(batch) if batch.ops.iter().all(|op| matches!(op, Op::Check { .. })) => {
+            store.check_batch(&batch)?;
+            Ok(Answer::Written(Revision::number(0)))
         }
     }
     checks_touch_their_key breaks ["A5" "A6"] by |store| {
@@ -520,6 +650,16 @@ broken! {
         Call::Apply(batch) => {
             store.honest(Call::Apply(batch)).await?;
             Ok(Answer::Written(Revision::number(store.count.fetch_add(1, Ordering::Relaxed))))
+        }
+    }
+    puts_in_batches_check_no_revision breaks ["E6" "A8" "R6"] by |store| {
+        Call::Apply(mut batch) => {
+            for op in &mut batch.ops {
+                if let Op::Put { expect: expect @ Expect::Revision(_), .. } = op {
+                    *expect = Expect::Any;
+                }
+            }
+            store.honest(Call::Apply(batch)).await
         }
     }
     deletes_in_batches_check_no_revision breaks ["A8"] by |store| {
@@ -552,12 +692,23 @@ broken! {
             Err(refusal(Operation::Put))
         }
     }
+    values_at_the_limit_are_refused_in_batches breaks ["B2"] by |store| {
+        Call::Apply(batch) if batch.bytes() as u64 >= store.profile().value_bytes_max => {
+            store.check_batch(&batch)?;
+            Err(refusal(Operation::Apply))
+        }
+    }
     values_over_the_limit_are_taken breaks ["B3"] by |store| {
         Call::Put(key, value, expect) if value.len() as u64 > store.profile().value_bytes_max => {
             Ok(Answer::Written(store.memory.put(&key, value, expect).await?))
         }
     }
-    keys_at_the_limit_are_refused breaks ["B4"] by |store| {
+    values_over_the_limit_are_taken_in_batches breaks ["B3"] by |store| {
+        Call::Apply(batch) if batch.len() == 2 && batch.bytes() > 400_000 => {
+            Ok(Answer::Written(store.memory.apply(batch).await?))
+        }
+    }
+    keys_at_the_limit_are_refused breaks ["K1" "B4"] by |store| {
         Call::Put(key, ..) if key.as_bytes().len() == store.profile().key_bytes_max => {
             Err(refusal(Operation::Put))
         }
@@ -591,6 +742,12 @@ broken! {
                 Err(Error::conflict(error.operation(), "some key is not as expected"))
             }
             answer => answer,
+        },
+    }
+    conflicts_of_deletes_say_put breaks ["F1"] by |store| {
+        Call::Delete(key, expect) => match store.memory.delete(&key, expect).await {
+            Err(_) => Err(conflict(Operation::Put, &key)),
+            Ok(()) => Ok(Answer::Deleted),
         },
     }
     conflicts_are_unknown breaks ["E1" "E4" "E5" "E6" "F1" "R1" "R2" "C3"] by |store| {
@@ -685,7 +842,7 @@ broken! {
             answer
         }
     }
-    dropped_reads_keep_their_lock breaks ["C4"] by |store| {
+    dropped_reads_keep_their_lock breaks ["C4" "C5"] by |store| {
         Call::Get(key, range) => {
             if store.notes().insert(key.clone(), None).is_some() {
                 return Err(Error::unavailable(Operation::Get, "another reads this key"));
@@ -694,6 +851,17 @@ broken! {
             suspend().await;
             store.notes().remove(&key);
             store.honest(Call::Get(key, range)).await
+        }
+    }
+    dropped_listings_leave_a_row breaks ["C4"] by |store| {
+        Call::List(list) => {
+            let page = store.memory.list(&list).await?;
+            let row = Key::parse(format!("{}reading", list.prefix))?;
+            store.memory.put(&row, Bytes::new(), Expect::Any).await?;
+            suspend().await;
+            suspend().await;
+            store.memory.delete(&row, Expect::Any).await?;
+            Ok(Answer::Listed(page))
         }
     }
     dropped_writes_keep_their_slot breaks ["C5"] by |store| {
@@ -710,7 +878,7 @@ broken! {
 
     // Health
 
-    health_fails breaks ["H1"] by |store| {
+    health_fails breaks ["H1" "H2"] by |store| {
         Call::Health => Err(Error::unavailable(Operation::Health, "health is not known")),
     }
     health_has_notes_of_two_lines breaks ["H1"] by |store| {
@@ -722,6 +890,12 @@ broken! {
         Call::Delete(key, expect) => {
             store.change_profile();
             store.honest(Call::Delete(key, expect)).await
+        }
+    }
+    listings_change_the_profile breaks ["H2"] by |store| {
+        Call::List(list) => {
+            store.change_profile();
+            store.honest(Call::List(list)).await
         }
     }
 }

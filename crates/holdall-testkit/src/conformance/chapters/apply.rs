@@ -43,6 +43,8 @@ pub(super) async fn all_happen(harness: &Harness) -> Check {
     harness.put(&key("changed")?, "old").await?;
     harness.put(&key("gone")?, "old").await?;
     harness.put(&key("kept")?, "old").await?;
+    let asked = [key("new")?, key("changed")?, key("empty")?, key("gone")?, key("kept")?];
+    harness.backend().get_many(&asked).await?;
     let mut batch = Batch::new();
     batch
         .put(key("new")?, "1", Expect::Any)
@@ -55,6 +57,10 @@ pub(super) async fn all_happen(harness: &Harness) -> Check {
         harness.must_hold(&key(name)?, value).await?;
     }
     harness.must_miss(&key("gone")?).await?;
+    for (key, many) in asked.iter().zip(harness.backend().get_many(&asked).await?) {
+        let one = harness.get(key).await?;
+        ensure!(many == one, "after a batch get_many of {key:?} gives {many:?}, get {one:?}");
+    }
     let names = harness.names("").await?;
     ensure!(names == ["changed", "empty", "kept", "new"], "the listing has {names:?}");
     Ok(Verdict::Kept)
@@ -102,11 +108,19 @@ pub(super) async fn conflict_names_the_first_key(harness: &Harness) -> Check {
     for name in ["x", "y", "z"] {
         harness.put(&harness.key(name)?, "old").await?;
     }
-    for order in [["y", "x", "z"], ["z", "y", "x"], ["x", "z", "y"]] {
+    let orders = [["y", "x", "z"], ["z", "y", "x"], ["x", "z", "y"]];
+    // Puts alone, then each kind of step in each place.
+    for (order, turn) in orders.into_iter().flat_map(|order| (0..4).map(move |turn| (order, turn)))
+    {
         let mut batch = Batch::new();
         batch.put(harness.key("a")?, "new", Expect::Absent);
-        for name in order {
-            batch.put(harness.key(name)?, "new", Expect::Absent);
+        for (at, name) in order.into_iter().enumerate() {
+            let key = harness.key(name)?;
+            match (turn, (at + turn) % 3) {
+                (0, _) | (_, 0) => batch.put(key, "new", Expect::Absent),
+                (_, 1) => batch.delete(key, Expect::Absent),
+                _ => batch.check(key, Expect::Absent),
+            };
         }
         let result = harness.backend().apply(batch.clone()).await;
         let error = must_fail(result, ErrorKind::Conflict, "creating what is there")?;
@@ -126,13 +140,19 @@ pub(super) async fn key_twice_is_invalid(harness: &Harness) -> Check {
         return Ok(verdict);
     }
     let (key, other) = (harness.key("twice")?, harness.key("other")?);
-    let mut batches = vec![Batch::new(), Batch::new(), Batch::new(), Batch::new()];
-    batches[0].put(key.clone(), "1", Expect::Any).put(key.clone(), "2", Expect::Any);
-    batches[1].put(key.clone(), "1", Expect::Any).delete(key.clone(), Expect::Any);
-    batches[2].check(key.clone(), Expect::Any).put(key.clone(), "1", Expect::Any);
-    batches[3].delete(key.clone(), Expect::Any).delete(key.clone(), Expect::Any);
-    for mut batch in batches {
-        batch.put(other.clone(), "new", Expect::Any);
+    // Each two kinds of step, beside each other and with another between them.
+    for case in 0..18 {
+        let mut batch = Batch::new();
+        for (at, kind) in [case % 3, case / 3 % 3].into_iter().enumerate() {
+            match kind {
+                0 => batch.put(key.clone(), format!("{at}"), Expect::Any),
+                1 => batch.delete(key.clone(), Expect::Any),
+                _ => batch.check(key.clone(), Expect::Any),
+            };
+            if (at == 0) == (case < 9) {
+                batch.put(other.clone(), "new", Expect::Any);
+            }
+        }
         let result = harness.backend().apply(batch.clone()).await;
         must_fail(result, ErrorKind::Invalid, &format!("{batch:?}"))?;
         harness.must_miss(&key).await?;
@@ -157,13 +177,21 @@ pub(super) async fn check_guards_and_changes_nothing(harness: &Harness) -> Check
     let found = harness.must_hold(&lease, "second").await?;
     ensure!(found.revision == revision, "a check changed the revision of its key");
     for expect in [Expect::Revision(first), Expect::Absent, foreign()] {
-        let mut batch = Batch::new();
+        let (mut batch, mut alone) = (Batch::new(), Batch::new());
         batch.put(row.clone(), "2", Expect::Any).check(lease.clone(), expect.clone());
         let result = harness.backend().apply(batch).await;
         must_fail(result, ErrorKind::Conflict, &format!("a check of {expect:?}"))?;
+        alone.check(lease.clone(), expect.clone());
+        let result = harness.backend().apply(alone).await;
+        must_fail(result, ErrorKind::Conflict, &format!("a check of {expect:?} alone"))?;
     }
+    let (mut batch, missing) = (Batch::new(), harness.key("missing")?);
+    batch.check(missing.clone(), Expect::Revision(revision)).put(row.clone(), "2", Expect::Any);
+    let result = harness.backend().apply(batch).await;
+    must_fail(result, ErrorKind::Conflict, "a check of a missing key's revision")?;
+    harness.must_hold(&row, "1").await?;
     let mut batch = Batch::new();
-    batch.check(harness.key("missing")?, Expect::Absent).put(row.clone(), "3", Expect::Any);
+    batch.check(missing, Expect::Absent).put(row.clone(), "3", Expect::Any);
     harness.backend().apply(batch).await?;
     harness.must_hold(&row, "3").await?;
     let names = harness.names("").await?;
@@ -229,11 +257,14 @@ pub(super) async fn revisions_are_checked(harness: &Harness) -> Check {
     let second = backend.apply(batch).await?;
     let third = backend.put(&key, "3".into(), Expect::Revision(second.clone())).await?;
     for stale in [first, second.clone()] {
-        let mut batch = Batch::new();
-        batch.put(other.clone(), "4", Expect::Any);
-        batch.delete(key.clone(), Expect::Revision(stale));
-        must_fail(backend.apply(batch).await, ErrorKind::Conflict, "a stale revision in a batch")?;
+        let (mut delete, mut put) = (Batch::new(), Batch::new());
+        delete.put(other.clone(), "4", Expect::Any);
+        delete.delete(key.clone(), Expect::Revision(stale.clone()));
+        must_fail(backend.apply(delete).await, ErrorKind::Conflict, "a stale revision's delete")?;
+        put.put(other.clone(), "4", Expect::Any).put(key.clone(), "4", Expect::Revision(stale));
+        must_fail(backend.apply(put).await, ErrorKind::Conflict, "a stale revision's put")?;
     }
+    harness.must_hold(&key, "3").await?;
     harness.must_hold(&other, "2").await?;
     let mut batch = Batch::new();
     batch.delete(key.clone(), Expect::Revision(third));

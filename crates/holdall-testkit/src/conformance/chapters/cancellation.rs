@@ -129,9 +129,12 @@ pub(super) async fn dropped_reads_have_no_effect(harness: &Harness) -> Check {
         abandon(harness.env(), moment, backend.get_many(std::slice::from_ref(&key))).await;
         abandon(harness.env(), moment, backend.list(&list)).await;
         abandon(harness.env(), moment, backend.health()).await;
+        // Looked at after each moment: a later read that ends could hide what a dropped one left.
+        let after = harness.must_get(&key).await?;
+        ensure!(after == before, "dropped reads changed {before:?} to {after:?}");
+        let names = harness.names("").await?;
+        ensure!(names == ["value"], "after dropped reads the listing has {names:?}");
     }
-    let after = harness.must_get(&key).await?;
-    ensure!(after == before, "dropped reads changed {before:?} to {after:?}");
     Ok(Verdict::Kept)
 }
 
@@ -149,6 +152,12 @@ pub(super) async fn backend_serves_on(harness: &Harness) -> Check {
             batch.put(other.clone(), "y", Expect::Any);
             abandon(harness.env(), 2, backend.apply(batch)).await;
         }
+    }
+    for other in 0..4 {
+        let other = harness.key(format!("dropped-{other}"))?;
+        // What it holds is open: a dropped write may still land.
+        harness.put(&other, "served").await?;
+        harness.get(&other).await?;
     }
     for round in 0..3 {
         harness.put(&key, format!("round {round}")).await?;

@@ -47,6 +47,11 @@ pub(super) async fn absent_creates_once(harness: &Harness) -> Check {
         let found = harness.must_hold(&key, "first").await?;
         ensure!(found.revision == revision, "the refused put changed the revision");
     }
+    let empty = harness.key("empty")?;
+    backend.put(&empty, Bytes::new(), Expect::Absent).await?;
+    let again = backend.put(&empty, Bytes::from("second"), Expect::Absent).await;
+    must_fail(again, ErrorKind::Conflict, "creating what is there, but empty")?;
+    harness.must_hold(&empty, "").await?;
     Ok(Verdict::Kept)
 }
 
@@ -129,8 +134,16 @@ pub(super) async fn foreign_revision_conflicts(harness: &Harness) -> Check {
     for revision in foreign {
         for key in [&key, &other] {
             let expect = Expect::Revision(revision.clone());
-            let put = backend.put(key, Bytes::from("new"), expect).await;
+            let put = backend.put(key, Bytes::from("new"), expect.clone()).await;
             must_fail(put, ErrorKind::Conflict, &format!("a put expecting {revision:?}"))?;
+            let delete = backend.delete(key, expect.clone()).await;
+            must_fail(delete, ErrorKind::Conflict, &format!("a delete expecting {revision:?}"))?;
+            if harness.profile().atomic {
+                let mut batch = Batch::new();
+                batch.put(key.clone(), "new", expect);
+                let apply = backend.apply(batch).await;
+                must_fail(apply, ErrorKind::Conflict, &format!("a batch expecting {revision:?}"))?;
+            }
         }
     }
     harness.must_hold(&key, "kept").await?;
@@ -179,5 +192,9 @@ pub(super) async fn delete_expecting_absent(harness: &Harness) -> Check {
     let there = backend.delete(&key, Expect::Absent).await;
     must_fail(there, ErrorKind::Conflict, "a delete that expects absence of what is there")?;
     harness.must_hold(&key, "kept").await?;
+    harness.put(&key, "").await?;
+    let there = backend.delete(&key, Expect::Absent).await;
+    must_fail(there, ErrorKind::Conflict, "a delete that expects absence of an empty value")?;
+    harness.must_hold(&key, "").await?;
     Ok(Verdict::Kept)
 }

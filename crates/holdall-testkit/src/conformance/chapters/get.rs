@@ -1,6 +1,6 @@
 //! Chapter G: reading one value, whole or in part.
 
-use holdall_core::{ByteRange, ErrorKind};
+use holdall_core::{BackendExt, ByteRange, ErrorKind};
 
 use super::harness::{Check, Failure, Harness, Verdict, ensure, must_fail, pattern, shown};
 
@@ -127,6 +127,7 @@ pub(super) async fn reading_changes_nothing(harness: &Harness) -> Check {
         harness.backend().get(&key, ByteRange::new(1, 3)).await?;
         harness.backend().get_many(std::slice::from_ref(&key)).await?;
         harness.names("").await?;
+        harness.backend().list_all(harness.prefix(), true).await?;
         let again = harness.must_hold(&key, "still").await?;
         ensure!(again == first, "reading changed {first:?} to {again:?}");
     }

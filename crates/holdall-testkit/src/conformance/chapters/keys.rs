@@ -1,8 +1,8 @@
 //! Chapter K: keys come back exactly, stay apart, or are refused.
 
-use holdall_core::{Bytes, ErrorKind, Expect, Key};
+use holdall_core::{Batch, Bytes, ErrorKind, Expect, Key};
 
-use super::harness::{Check, Failure, Harness, Verdict, ensure};
+use super::harness::{Check, Failure, Harness, Verdict, ensure, must_fail};
 
 /// Keys that tempt an engine to rewrite, fold or split them.
 const TEMPTING: &[&str] = &[
@@ -149,26 +149,52 @@ async fn write_each(harness: &Harness, keys: &[Key]) -> Check<Vec<Key>> {
     Ok(taken)
 }
 
+/// Fails unless batches refuse the key, as a put did, and nothing is under it.
+async fn must_be_refused(harness: &Harness, key: &Key) -> Check<()> {
+    if harness.profile().atomic {
+        let mut batch = Batch::new();
+        batch.put(key.clone(), "batched", Expect::Any);
+        let apply = harness.backend().apply(batch).await;
+        must_fail(apply, ErrorKind::Invalid, &format!("a batch with the refused {key:?}"))?;
+    }
+    match harness.backend().get(key, holdall_core::ByteRange::ALL).await {
+        Ok(None) => Ok(()),
+        Err(error) if error.kind() == ErrorKind::Invalid => Ok(()),
+        other => Err(Failure::new(format!("{key:?} was refused, yet reading it gives {other:?}"))),
+    }
+}
+
+/// Removes the key: by batches where there are some, which must mean the same key by it.
+async fn remove(harness: &Harness, key: &Key) -> Check<()> {
+    if harness.profile().atomic {
+        let (mut put, mut delete) = (Batch::new(), Batch::new());
+        put.put(key.clone(), "batched", Expect::Any);
+        harness.backend().apply(put).await?;
+        harness.must_hold(key, "batched").await?;
+        delete.delete(key.clone(), Expect::Any);
+        harness.backend().apply(delete).await?;
+    } else {
+        harness.backend().delete(key, Expect::Any).await?;
+    }
+    harness.must_miss(key).await
+}
+
 /// K1: a key that is taken is listed and read back as the same bytes; a refused one holds nothing.
 pub(super) async fn come_back_exactly(harness: &Harness) -> Check {
     for key in candidates(harness)? {
         let one = std::slice::from_ref(&key);
         if write_each(harness, one).await?.is_empty() {
-            match harness.backend().get(&key, holdall_core::ByteRange::ALL).await {
-                Ok(None) => continue,
-                Err(error) if error.kind() == ErrorKind::Invalid => continue,
-                other => {
-                    let message = format!("{key:?} was refused, yet reading it gives {other:?}");
-                    return Err(Failure::new(message));
-                }
-            }
+            must_be_refused(harness, &key).await?;
+            continue;
         }
-        harness.must_hold(&key, &key.as_bytes()[..harness.size(key.as_bytes().len())]).await?;
+        let value = &key.as_bytes()[..harness.size(key.as_bytes().len())];
+        let found = harness.must_hold(&key, value).await?;
+        let many = harness.backend().get_many(one).await?;
+        ensure!(many == [Some(found)], "get_many of {key:?}, which is there, gives {many:?}");
         let names = harness.names("").await?;
         let name = &key.as_str()[harness.prefix().len()..];
         ensure!(names == [name], "{name:?} was written, but the listing has {names:?}");
-        harness.backend().delete(&key, Expect::Any).await?;
-        harness.must_miss(&key).await?;
+        remove(harness, &key).await?;
     }
     Ok(Verdict::Kept)
 }
@@ -234,6 +260,7 @@ pub(super) async fn ordinary_keys_are_taken(harness: &Harness) -> Check {
         if key.as_bytes().len() <= harness.profile().key_bytes_max {
             harness.put(&key, name).await?;
             harness.must_hold(&key, name).await?;
+            remove(harness, &key).await?;
         }
     }
     Ok(Verdict::Kept)

@@ -47,7 +47,8 @@ pub(super) async fn profile_agrees_with_itself(harness: &Harness) -> Check {
     Ok(Verdict::Kept)
 }
 
-/// B2: a value of exactly `value_bytes_max` is taken. Tried up to 8 MiB.
+/// B2: a value of exactly `value_bytes_max` is taken, also in a batch that has room for it. Tried
+/// up to 8 MiB.
 pub(super) async fn value_at_the_limit(harness: &Harness) -> Check {
     let max = harness.profile().value_bytes_max;
     if max > WRITE_BYTES_MAX {
@@ -57,6 +58,12 @@ pub(super) async fn value_at_the_limit(harness: &Harness) -> Check {
     let value = pattern(max as usize, 1);
     harness.put(&key, value.clone()).await?;
     harness.must_hold(&key, &value).await?;
+    let (mut batch, key) = (Batch::new(), harness.key("batched")?);
+    batch.put(key.clone(), value.clone(), Expect::Any);
+    if harness.profile().batch_bytes_max >= batch.bytes() as u64 {
+        harness.backend().apply(batch).await?;
+        harness.must_hold(&key, &value).await?;
+    }
     Ok(Verdict::Kept)
 }
 

@@ -4,7 +4,7 @@ use std::ops::Bound;
 
 use holdall_core::{ErrorKind, Expect, List, Page};
 
-use super::harness::{Check, Failure, Harness, Verdict, ensure, must_fail};
+use super::harness::{Check, Failure, Harness, Verdict, ensure, must_fail, pattern};
 
 /// Names whose order by bytes differs from that by letters, paths, numbers or UTF-16.
 const NAMES: [&str; 18] = [
@@ -205,6 +205,7 @@ pub(super) async fn limit_zero_is_invalid(harness: &Harness) -> Check {
 pub(super) async fn values_only_when_asked(harness: &Harness) -> Check {
     write_names(harness).await?;
     harness.put(&harness.key("0-empty")?, "").await?;
+    harness.put(&harness.key("1-long")?, pattern(harness.size(70_000), 1)).await?;
     for values in [true, false] {
         let mut list = List { values, ..ask(harness, "") };
         loop {

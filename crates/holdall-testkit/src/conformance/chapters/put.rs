@@ -1,6 +1,6 @@
 //! Chapter P: writing one value.
 
-use holdall_core::{BackendExt, Bytes, Expect};
+use holdall_core::{BackendExt, Batch, Bytes, Expect};
 
 use super::harness::{Check, Harness, Verdict, ensure, pattern};
 
@@ -49,7 +49,7 @@ pub(super) async fn empty_value_is_a_value(harness: &Harness) -> Check {
     Ok(Verdict::Kept)
 }
 
-/// P4: bytes come back as they are, whatever they are and however many.
+/// P4: bytes come back as they are, whatever they are and however many, also from a batch.
 pub(super) async fn bytes_are_not_touched(harness: &Harness) -> Check {
     let mut values: Vec<Bytes> = vec![
         (0..=255u8).collect(),
@@ -66,6 +66,12 @@ pub(super) async fn bytes_are_not_touched(harness: &Harness) -> Check {
         let key = harness.key(format!("value-{at}"))?;
         harness.put(&key, value.clone()).await?;
         harness.must_hold(&key, &value).await?;
+        let (mut batch, key) = (Batch::new(), harness.key(format!("batched-{at}"))?);
+        batch.put(key.clone(), value.clone(), Expect::Any);
+        if harness.profile().batch_bytes_max >= batch.bytes() as u64 {
+            harness.backend().apply(batch).await?;
+            harness.must_hold(&key, &value).await?;
+        }
     }
     Ok(Verdict::Kept)
 }
