@@ -9,7 +9,7 @@ use holdall_core::{Key, Object, Result, Timestamp};
 use super::rows::{REBUILD, REINDEX};
 use super::{Problem, Severity, Verifier};
 use crate::format::chunk::ChunkRow;
-use crate::format::entry::{Entry, Version};
+use crate::format::entry::{Entry, Name, Version};
 use crate::format::head::Sealed;
 use crate::format::history::HistoryRow;
 use crate::format::{log, row};
@@ -95,10 +95,15 @@ pub(super) async fn check(verifier: &mut Verifier<'_>, claims: Vec<Claim>) -> Re
             if gone && matches!(claim.what, What::InlineOf) {
                 continue;
             }
+            let is_there = target.is_some();
             // A source that has changed has claims of its own, which the next pass checks.
             if source.value == claim.seen && !target.is_some_and(|t| holds(&t, &source.value)) {
-                report(verifier, claim);
-                note_index(verifier, claim);
+                if matches!(claim.what, What::Superseded(_)) && !is_there {
+                    lost_history(verifier, claim);
+                } else {
+                    report(verifier, claim);
+                    note_index(verifier, claim);
+                }
             }
         }
     }
@@ -124,6 +129,21 @@ fn report(verifier: &mut Verifier<'_>, claim: &Claim) {
         _ => (Problem::Index, Severity::Warning, upto(claim), REINDEX),
     };
     verifier.collector.find(problem, severity, key, message, advice);
+}
+
+/// A version is missing which an index row names. The two go in one commit, so it was lost; and
+/// its index row is all that tells so.
+fn lost_history(verifier: &mut Verifier<'_>, claim: &Claim) {
+    let message = format!("the version is missing, which `{}` names", claim.source);
+    let (problem, key) = (Problem::MissingRow, &claim.target);
+    verifier.collector.error(problem, key, message, REBUILD);
+    let parts = verifier.context.catalog_keys.history_parts(&claim.target);
+    if let Some((name, version)) = parts
+        && let Ok(name) = Name::parse(name)
+        && verifier.lost.histories.len() < super::FINDINGS_MAX
+    {
+        verifier.lost.histories.insert((name, version));
+    }
 }
 
 /// Remembers how an index can be mended.

@@ -14,7 +14,7 @@ use crate::format::history::SnapshotRow;
 use crate::format::row;
 use crate::format::segment::{SegmentId, SegmentRow, SegmentState};
 
-const RECOUNT: &str = "run `holdall verify --repair`";
+const RECOUNT: &str = super::rows::REBUILD;
 
 /// For how many chunks references are counted at once: about 64 MiB of memory.
 const CHUNKS_AT_ONCE: u64 = if cfg!(test) { 3 } else { 1 << 20 };
@@ -336,6 +336,8 @@ fn compare_head(
         time: stored.time,
         next_epoch: stored.next_epoch.max(recount.epoch + 1),
         snapshot_last: stored.snapshot_last.max(counted.snapshot_last),
+        epoch: stored.epoch,
+        batch: stored.batch,
         ..counted
     };
     rows_agree

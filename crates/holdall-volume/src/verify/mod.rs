@@ -90,6 +90,8 @@ struct Verifier<'a> {
     index_fixes: Vec<claims::IndexFix>,
     /// Whether a list chunk could not be read, so that counts of references are too low.
     lists_missing: bool,
+    /// Rows that are missing, as far as reading them all has shown.
+    lost: restore::Lost,
 }
 
 /// Whether to go on; false once it was cancelled.
@@ -108,8 +110,16 @@ impl<'a> Verifier<'a> {
             Err(error) => return Err(error),
         };
         let (found, damaged) = (HashMap::new(), HashSet::new());
-        let index_fixes = Vec::new();
-        Ok(Self { context, volume, collector, found, damaged, index_fixes, lists_missing: false })
+        Ok(Self {
+            context,
+            volume,
+            collector,
+            found,
+            damaged,
+            index_fixes: Vec::new(),
+            lists_missing: false,
+            lost: restore::Lost::default(),
+        })
     }
 
     async fn run(&mut self) -> Result<GoOn> {
@@ -118,7 +128,7 @@ impl<'a> Verifier<'a> {
             return Ok(false);
         }
         if self.collector.options.repair {
-            restore::entries(self).await?;
+            restore::rows(self).await?;
             repair::indexes(self).await?;
         }
         self.collector.enter(Stage::Segments);

@@ -45,6 +45,11 @@ impl Moment {
         Ok(Some(Self { head, revision: object.revision, rows: rest }))
     }
 
+    /// Whether a row is there.
+    pub(super) fn has(&self, at: usize) -> bool {
+        self.rows.get(at).is_some_and(Option::is_some)
+    }
+
     fn decode<T: serde::de::DeserializeOwned>(&self, at: usize, key: &Key) -> Option<T> {
         row::decode(key, &self.rows.get(at)?.as_ref()?.value).ok()
     }
@@ -78,7 +83,8 @@ pub(super) async fn indexes(verifier: &mut Verifier<'_>) -> Result<()> {
             return Ok(());
         };
         let value = |at: usize| moment.rows.get(at).and_then(Option::as_ref).map(|o| &o.value);
-        let wanted = value(0).is_some_and(|bytes| claims(verifier, of, bytes, index));
+        let claimed = value(0).map_or(Some(false), |bytes| claims(verifier, of, bytes, index));
+        let Some(wanted) = claimed else { continue };
         let mut batch = Batch::new();
         let found_at = match fix {
             IndexFix::Add { .. } if wanted => {
@@ -89,7 +95,15 @@ pub(super) async fn indexes(verifier: &mut Verifier<'_>) -> Result<()> {
                 batch.delete(index.clone(), Expect::Any);
                 index
             }
-            _ => continue,
+            // What it is of has been restored, or has gone, since.
+            IndexFix::Add { .. } => {
+                verifier.collector.repaired(Problem::Index, of);
+                continue;
+            }
+            IndexFix::Remove { .. } => {
+                verifier.collector.repaired(Problem::Index, index);
+                continue;
+            }
         };
         if apply(verifier, batch, &moment.head, &moment.revision).await?.is_some() {
             verifier.collector.repaired(Problem::Index, found_at);
@@ -99,35 +113,27 @@ pub(super) async fn indexes(verifier: &mut Verifier<'_>) -> Result<()> {
     Ok(())
 }
 
-/// Whether a row is to be found by this index row.
-fn claims(verifier: &Verifier<'_>, of: &Key, bytes: &Bytes, index: &Key) -> bool {
+/// Whether a row is to be found by this index row; nothing if the row is damaged.
+fn claims(verifier: &Verifier<'_>, of: &Key, bytes: &Bytes, index: &Key) -> Option<bool> {
     let keys = &verifier.context.catalog_keys;
     if let Some(name) = keys.entry_name(of).and_then(|name| Name::parse(name).ok()) {
-        let Ok(entry) = Entry::decode(of, bytes) else {
-            return true;
-        };
+        let entry = Entry::decode(of, bytes).ok()?;
         let by_time = entry.expires.is_some_and(|time| keys.expiry(time, &name) == *index);
         let indexed = &verifier.volume.policy.indexed;
         let mut attributes = entry.attributes.iter().filter(|(a, _)| indexed.contains(*a));
-        return by_time
-            || attributes
-                .any(|(a, value)| keys.attribute(a, value, &name).as_ref() == Some(index));
+        let by_attribute =
+            attributes.any(|(a, value)| keys.attribute(a, value, &name).as_ref() == Some(index));
+        return Some(by_time || by_attribute);
     }
     if keys.history_parts(of).is_some() {
-        let Ok(history) = HistoryRow::decode(of, bytes) else {
-            return true;
-        };
+        let history = HistoryRow::decode(of, bytes).ok()?;
         let prefix = keys.retention(history.superseded, 0);
         let prefix = prefix.as_str().trim_end_matches('0');
-        return index.as_str().starts_with(prefix);
+        return Some(index.as_str().starts_with(prefix));
     }
-    let Some(id) = keys.chunk_id(of) else {
-        return true;
-    };
-    let Ok(chunk) = row::decode::<ChunkRow>(of, bytes) else {
-        return true;
-    };
-    chunk.idle_since.is_some_and(|since| keys.idle(since, &id) == *index)
+    let id = keys.chunk_id(of)?;
+    let chunk = row::decode::<ChunkRow>(of, bytes).ok()?;
+    Some(chunk.idle_since.is_some_and(|since| keys.idle(since, &id) == *index))
 }
 
 /// Writes counted references and totals where the rows say others.

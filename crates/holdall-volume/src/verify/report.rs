@@ -229,6 +229,17 @@ impl Collector {
             .for_each(|found| found.repaired = true);
     }
 
+    /// Notes that a damaged or missing row is there again.
+    pub(crate) fn restored(&mut self, key: &Key) {
+        let rows = [Problem::DamagedRow, Problem::MissingRow];
+        let mut findings = self.report.findings.iter();
+        if !findings.any(|found| rows.contains(&found.problem) && found.key == key.as_str()) {
+            let message = "the row was missing";
+            self.error(Problem::MissingRow, key, message, super::rows::REBUILD);
+        }
+        rows.into_iter().for_each(|problem| self.repaired(problem, key));
+    }
+
     pub(crate) fn counts(&mut self) -> &mut Counts {
         &mut self.report.counts
     }

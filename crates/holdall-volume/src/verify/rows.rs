@@ -26,6 +26,8 @@ struct Scan {
     log_last: Version,
     /// How far the log on the data backend reaches.
     sealed: Version,
+    /// How many rows of entries there are.
+    entries: u64,
     /// Sums over history and over its index, which are equal if both name the same versions.
     history_sum: u128,
     retention_sum: u128,
@@ -42,6 +44,7 @@ pub(super) async fn verify(verifier: &mut Verifier<'_>) -> Result<GoOn> {
         claims: Vec::new(),
         log_last: 0,
         sealed: sealed.unwrap_or_default().upto,
+        entries: 0,
         history_sum: 0,
         retention_sum: 0,
     };
@@ -78,6 +81,8 @@ async fn finish(
     let key = keys.head();
     let head = verifier.context.catalog.get_all(&key).await?;
     let head = head.and_then(|object| row::decode::<Head>(&key, &object.value).ok());
+    verifier.lost.entries = head.as_ref().is_some_and(|head| head.entries > scan.entries);
+    verifier.lost.retention = scan.history_sum != scan.retention_sum;
     let sequence = head.map_or(0, |head| head.sequence);
     if sequence != scan.log_last.max(scan.sealed) {
         let message = format!(
@@ -120,6 +125,7 @@ fn one(verifier: &mut Verifier<'_>, scan: &mut Scan, found: Row) -> Result<()> {
 fn decode(verifier: &mut Verifier<'_>, scan: &mut Scan, key: &Key, bytes: &Bytes) -> Result<bool> {
     let keys = verifier.context.catalog_keys.clone();
     let rest = key.as_str().strip_prefix(keys.root()).unwrap_or_default();
+    scan.entries += u64::from(rest.starts_with("e/"));
     let Some((class, rest)) = rest.split_once('/') else {
         return Ok(false);
     };
