@@ -1,4 +1,4 @@
-//! The everyday commands: `cargo x check | test | sim | bench`.
+//! The everyday commands: `cargo x check | test | sim | bench | services`.
 #![allow(
     clippy::print_stdout,
     clippy::print_stderr,
@@ -9,6 +9,7 @@
 mod bench;
 mod check;
 mod run;
+mod services;
 mod sim;
 mod source;
 mod test;
@@ -25,6 +26,8 @@ The everyday commands of the house.
   cargo x test [filter...]             every test, or those whose names hold a filter
   cargo x sim [--seeds N | --seed S]   the simulation: N seeds (or 5m, 30s), or one again
   cargo x bench [argument...]          measures, beside the peers; arguments go to holdall-bench
+  cargo x services [up|down|status] [name...]
+                                       the servers that the tests run against, on loopback
 ";
 
 fn main() -> ExitCode {
@@ -38,6 +41,7 @@ fn main() -> ExitCode {
         "test" => test::run(rest),
         "sim" => sim::run(rest),
         "bench" => bench::run(rest),
+        "services" => services::run(rest),
         "help" | "--help" | "-h" => {
             print!("{USAGE}");
             Ok(())

@@ -1,4 +1,5 @@
-//! `cargo x test`: every test of the workspace, those in the documentation included.
+//! `cargo x test`: every test of the workspace, those in the documentation included. Tests start
+//! the servers that they need; what is left running is ended here.
 
 use crate::run::{Result, cargo, has_cargo_command, show};
 
@@ -24,6 +25,9 @@ pub(crate) fn run(filters: &[String]) -> Result<()> {
         ("cargo test", show(tests.args(filters)))
     };
 
+    for service in holdall_services::ALL {
+        holdall_services::down(service)?;
+    }
     eprintln!("\ntests in the documentation, with cargo test: {}", verdict(&documented));
     eprintln!("unit and integration tests, with {runner}: {}", verdict(&tests));
     documented.and(tests)

