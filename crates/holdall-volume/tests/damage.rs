@@ -231,13 +231,13 @@ async fn is_listed(volume: &Volume, truth: &Truth) -> bool {
 
 /// What verifying has nothing to compare with: nothing else tells that they were there.
 fn is_silent(class: &str, damage: Damage) -> bool {
-    damage == Damage::Delete && matches!(class, "writer" | "snapshot")
+    damage == Damage::Delete && class == "writer"
 }
 
 /// Whether verifying can mend it, until nothing is left to report.
 fn is_mended(class: &str, _damage: Damage) -> bool {
     match class {
-        "entry" | "history" | "retention" | "idle" | "expiry" | "attribute" => true,
+        "entry" | "history" | "retention" | "snapshot" | "idle" | "expiry" | "attribute" => true,
         _ => false,
     }
 }

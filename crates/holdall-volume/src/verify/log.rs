@@ -1,5 +1,6 @@
 //! The commit log, the checkpoints, the volume's object, and what else lies on the data backend.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use holdall_core::{BackendExt, Key, Result};
@@ -9,10 +10,14 @@ use super::{
     row_damage_of, unreadable,
 };
 use crate::checkpoint::{self, CheckpointReader, list_checkpoints};
+use crate::format::checkpoint::{CheckpointId, Manifest};
+use crate::format::entry::Name;
 use crate::format::head::Sealed;
+use crate::format::history::SnapshotRow;
 use crate::format::policy::VolumeRow;
 use crate::format::row;
 use crate::log_reader::{self, LogItem, read_log};
+use crate::verify::snapshots::{self, Expected};
 
 const CHECKPOINT: &str = "the catalog is needed until there are two newer checkpoints: make them, \
                           and do not lose it before";
@@ -63,23 +68,28 @@ pub(super) async fn volume_row(
 
 /// Reads log and checkpoints, and looks for foreign objects.
 pub(super) async fn verify(verifier: &mut Verifier<'_>) -> Result<GoOn> {
-    let begins = checkpoints(verifier).await?;
-    if !log(verifier, begins).await? {
+    let (begins, mut snapshots) = checkpoints(verifier).await?;
+    let Some(next) = log(verifier, begins, &mut snapshots).await? else {
         return Ok(false);
-    }
+    };
+    snapshots::verify(verifier, snapshots, next).await?;
     foreign(verifier).await?;
     Ok(true)
 }
 
-/// Reads all checkpoints; returns the commit from which on the log must be there.
-async fn checkpoints(verifier: &mut Verifier<'_>) -> Result<u64> {
+/// Reads all checkpoints; returns the commit from which on the log must be there, and the
+/// snapshots of the newest.
+async fn checkpoints(verifier: &mut Verifier<'_>) -> Result<(u64, Expected)> {
     let context = verifier.context;
     let ids = list_checkpoints(context.data.as_ref(), &context.data_keys).await?;
     let mut whole = Vec::new();
+    let mut snapshots = Expected::default();
     for id in &ids {
-        let keys = (&context.catalog_keys, &context.data_keys);
-        match checkpoint::verify_checkpoint(&context.data, keys, *id).await {
-            Ok(manifest) => {
+        match read_checkpoint(context, *id).await {
+            Ok((manifest, rows)) => {
+                if whole.is_empty() {
+                    snapshots = Expected::new(id.sequence, rows);
+                }
                 whole.push(*id);
                 verifier.collector.counts().checkpoints += 1;
                 verifier.collector.counts().bytes_read += manifest.bytes;
@@ -98,7 +108,26 @@ async fn checkpoints(verifier: &mut Verifier<'_>) -> Result<u64> {
         }
     }
     newest(verifier, whole.first().map_or(0, |id| id.sequence)).await?;
-    Ok(whole.get(1).map_or(1, |older| older.sequence + 1))
+    Ok((whole.get(1).map_or(1, |older| older.sequence + 1), snapshots))
+}
+
+/// Reads a checkpoint whole; returns the snapshots that it has.
+async fn read_checkpoint(
+    context: &VerifyContext,
+    id: CheckpointId,
+) -> Result<(Manifest, BTreeMap<Name, SnapshotRow>)> {
+    let class = context.catalog_keys.class('p');
+    let mut snapshots = BTreeMap::new();
+    let mut reader = CheckpointReader::open(&context.data, &context.data_keys, id).await?;
+    while let Some(rows) = reader.next().await? {
+        for found in rows {
+            let key = found.check(&context.catalog_keys)?;
+            if let Some(name) = key.as_str().strip_prefix(&class) {
+                snapshots.insert(Name::parse(name)?, row::decode(&key, &found.value)?);
+            }
+        }
+    }
+    Ok((reader.manifest().clone(), snapshots))
 }
 
 /// Whether the checkpoint that the catalog names is there.
@@ -124,7 +153,12 @@ async fn sealed(verifier: &Verifier<'_>) -> Result<Sealed> {
     Ok(row.unwrap_or_default())
 }
 
-async fn log(verifier: &mut Verifier<'_>, begins: u64) -> Result<GoOn> {
+/// Reads the log; returns the number behind its last commit, or nothing if it is to stop.
+async fn log(
+    verifier: &mut Verifier<'_>,
+    begins: u64,
+    snapshots: &mut Expected,
+) -> Result<Option<u64>> {
     let context = verifier.context;
     let sealed = sealed(verifier).await?.upto;
     let mut reader = read_log(Arc::clone(&context.data), context.data_keys.clone(), begins);
@@ -142,8 +176,12 @@ async fn log(verifier: &mut Verifier<'_>, begins: u64) -> Result<GoOn> {
         match item {
             LogItem::Commits(commits) => {
                 verifier.collector.counts().log_commits += commits.len() as u64;
+                snapshots.commits(&commits);
             }
-            LogItem::Gap { first, last } => gap(verifier, first, last, sealed),
+            LogItem::Gap { first, last } => {
+                snapshots.gap(last);
+                gap(verifier, first, last, sealed);
+            }
             LogItem::Missing { key } => {
                 let message = "a run of the commit log lacks this part";
                 let advice = "nothing, unless commits are missing too";
@@ -156,13 +194,13 @@ async fn log(verifier: &mut Verifier<'_>, begins: u64) -> Result<GoOn> {
             }
         }
         if verifier.collector.progress() {
-            return Ok(false);
+            return Ok(None);
         }
     }
     if reader.position() <= sealed {
         gap(verifier, reader.position(), sealed, sealed);
     }
-    Ok(true)
+    Ok(Some(reader.position()))
 }
 
 fn gap(verifier: &mut Verifier<'_>, first: u64, last: u64, sealed: u64) {

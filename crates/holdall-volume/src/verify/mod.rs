@@ -25,11 +25,12 @@ mod report;
 mod restore;
 mod rows;
 mod segments;
+mod snapshots;
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use holdall_core::{Backend, BackendExt, Env, Error, ErrorKind, List, Operation, Result, Row};
+use holdall_core::{Backend, BackendExt, Env, Error, ErrorKind, Key, List, Operation, Result, Row};
 
 pub use report::{
     Counts, FINDINGS_MAX, Finding, Problem, ProgressFn, Report, Severity, Stage, VerifyOptions,
@@ -172,6 +173,12 @@ impl Pages {
     /// All rows under a prefix, with their values.
     fn new(prefix: String) -> Self {
         Self { list: Some(List::prefix(prefix).with_values().limit(PAGE_ROWS)) }
+    }
+
+    /// Those of them behind this key.
+    fn behind(prefix: String, key: &Key) -> Self {
+        let list = List::prefix(prefix).after(key.as_str());
+        Self { list: Some(list.with_values().limit(PAGE_ROWS)) }
     }
 
     /// All keys under a prefix, without values.

@@ -89,9 +89,9 @@ async fn every_deletion_and_swap_is_reported() {
             let report = check(&context, false).await;
             assert!(!report.is_clean(), "swapped {key}");
             backend.delete(key, Expect::Any).await.unwrap();
-            // Nothing else tells that a snapshot or a writer was there, and the front of the
-            // sealed log looks as if pruned.
-            let silent = ["/00/p/", "/00/w/", "/00/l/0000000000000001"];
+            // Nothing else tells that a writer was there, and the front of the sealed log looks as
+            // if pruned.
+            let silent = ["/00/w/", "/00/l/0000000000000001"];
             let silent = silent.iter().any(|part| key.as_str().contains(part));
             let report = check(&context, false).await;
             assert_eq!(report.is_clean(), silent, "deleted {key}: {report:#?}");
@@ -349,4 +349,40 @@ async fn packed_segments_are_clean() {
     let counts = report.counts;
     assert_eq!((counts.segments, counts.entries_read), (segments.len() as u64, 5));
     assert!(counts.chunks > 6 && counts.frames > 4, "{counts:?}");
+}
+
+#[test]
+fn a_lost_snapshot_comes_back_only_if_all_that_it_pins_is_there() {
+    use crate::gc::tests::bed::{self, Bed, at_once, pinned};
+    for (lost, pruned) in [("first", false), ("second", false), ("first", true), ("second", true)] {
+        crate::gc::tests::story(1, |env| async move {
+            let (bed, volume) = Bed::create(env, bed::policy()).await;
+            for (seed, snapshot) in [(1, Some("first")), (2, Some("second")), (3, None)] {
+                let bytes = bed::noise(seed, 500);
+                volume.put(&name("a"), bytes, crate::PutOptions::default()).await.unwrap();
+                if let Some(snapshot) = snapshot {
+                    volume.snapshot(&name(snapshot)).await.unwrap();
+                }
+            }
+            volume.seal().await.unwrap();
+            let key = bed.keys().snapshot(&name(lost));
+            bed.catalog.delete(&key, Expect::Any).await.unwrap();
+            if pruned {
+                assert_eq!(bed.gc(&volume, at_once()).await.versions_pruned, 1);
+            }
+            let options = VerifyOptions { repair: true, ..VerifyOptions::default() };
+            let report = volume.verify(options).await.unwrap();
+            let found: Vec<_> = report.findings.iter().filter(|f| f.key == key.as_str()).collect();
+            assert_eq!(found.len(), 1, "{report:#?}");
+            let restored = lost == "second" && !pruned;
+            assert_eq!((found[0].problem, found[0].repaired), (Problem::MissingRow, restored));
+            if restored {
+                assert_eq!(pinned(&volume, lost, "a").await, bed::noise(2, 500));
+                bed.verify().await;
+            } else {
+                assert!(found[0].advice.contains("holdall rebuild"));
+                assert!(bed.catalog.get_all(&key).await.unwrap().is_none());
+            }
+        });
+    }
 }
