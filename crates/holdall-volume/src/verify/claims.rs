@@ -98,6 +98,9 @@ pub(super) async fn check(verifier: &mut Verifier<'_>, claims: Vec<Claim>) -> Re
             let is_there = target.is_some();
             // A source that has changed has claims of its own, which the next pass checks.
             if source.value == claim.seen && !target.is_some_and(|t| holds(&t, &source.value)) {
+                if let (What::InlineOf, Some(last)) = (&claim.what, last) {
+                    verifier.lost.inline.insert(last);
+                }
                 if matches!(claim.what, What::Superseded(_)) && !is_there {
                     lost_history(verifier, claim);
                 } else {

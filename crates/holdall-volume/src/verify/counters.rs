@@ -7,7 +7,9 @@ use holdall_core::{BackendExt, Key, List, Result, Revision};
 use super::entries::value_of;
 use super::fetch::Fetcher;
 use super::segments::chunk_of;
-use super::{FINDINGS_MAX, GoOn, PAGE_ROWS, Pages, Problem, Severity, Verifier, damage, repair};
+use super::{
+    DAMAGED_MAX, FINDINGS_MAX, GoOn, PAGE_ROWS, Pages, Problem, Severity, Verifier, damage, repair,
+};
 use crate::format::chunk::{ChunkId, Node, decode_list};
 use crate::format::head::Head;
 use crate::format::history::SnapshotRow;
@@ -32,6 +34,8 @@ pub(super) struct Recount {
     pub(super) references: Vec<(ChunkId, u64)>,
     /// How many chunks are named but have no row.
     missing: u64,
+    /// How often some of them are named.
+    lost: HashMap<ChunkId, u64>,
     /// Of each segment, chunk rows and live bytes.
     pub(super) segments: HashMap<SegmentId, (u64, u64)>,
     epoch: u64,
@@ -40,7 +44,8 @@ pub(super) struct Recount {
 /// Counts, and compares if no commit came in between.
 pub(super) async fn verify(verifier: &mut Verifier<'_>) -> Result<GoOn> {
     let key = verifier.context.catalog_keys.head();
-    for _ in 0..ATTEMPTS_MAX {
+    let mut attempts = 0;
+    while attempts < ATTEMPTS_MAX {
         let before = verifier.context.catalog.get_all(&key).await?;
         let Some(head) = before else {
             let message = "the volume has no head";
@@ -56,7 +61,13 @@ pub(super) async fn verify(verifier: &mut Verifier<'_>) -> Result<GoOn> {
             return Ok(false);
         }
         let after = verifier.context.catalog.get_all(&key).await?;
-        if after.is_some_and(|after| after.revision == head.revision) {
+        if after.is_none_or(|after| after.revision != head.revision) {
+            attempts += 1;
+            continue;
+        }
+        // A list that comes back names chunks that may be lost too, so this is done again.
+        let repair = verifier.collector.options.repair && !recount.lost.is_empty();
+        if !repair || !repair::lost_chunks(verifier, &recount.lost).await? {
             return compare(verifier, recount, stored).await.map(|()| true);
         }
     }
@@ -179,6 +190,8 @@ async fn compare_range(
         }
     }
     recount.missing += references.len() as u64;
+    let room = DAMAGED_MAX.saturating_sub(recount.lost.len());
+    recount.lost.extend(references.into_iter().take(room));
     Ok(())
 }
 
@@ -222,9 +235,14 @@ async fn rest(verifier: &Verifier<'_>, recount: &mut Recount) -> Result<()> {
 
 async fn compare(verifier: &mut Verifier<'_>, mut recount: Recount, stored: Head) -> Result<()> {
     let head_key = verifier.context.catalog_keys.head();
-    if recount.missing > 0 {
+    for id in recount.lost.keys() {
+        let key = verifier.context.catalog_keys.chunk(id);
+        let message = "the chunk is named but has no row";
+        verifier.collector.error(Problem::MissingRow, &key, message, super::rows::REBUILD);
+    }
+    if recount.missing > recount.lost.len() as u64 {
         let message = format!("{} chunks are named but have no row", recount.missing);
-        verifier.collector.error(Problem::LostChunk, &head_key, message, super::rows::REBUILD);
+        verifier.collector.error(Problem::MissingRow, &head_key, message, super::rows::REBUILD);
     }
     if verifier.lists_missing {
         let message = "lists of chunks cannot be read, so references were not compared";

@@ -30,7 +30,9 @@ mod snapshots;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use holdall_core::{Backend, BackendExt, Env, Error, ErrorKind, Key, List, Operation, Result, Row};
+use holdall_core::{
+    Backend, BackendExt, Env, Error, ErrorKind, Key, List, Operation, Result, Row, Timestamp,
+};
 
 pub use report::{
     Counts, FINDINGS_MAX, Finding, Problem, ProgressFn, Report, Severity, Stage, VerifyOptions,
@@ -87,6 +89,8 @@ struct Verifier<'a> {
     found: HashMap<SegmentId, u64>,
     /// Chunks whose bytes are damaged or missing where their row says.
     damaged: HashSet<ChunkId>,
+    /// Chunks whose rows are lost and of which it is known that nothing names them, and since when.
+    idle: HashMap<ChunkId, Timestamp>,
     /// How indexes can be mended.
     index_fixes: Vec<claims::IndexFix>,
     /// Whether a list chunk could not be read, so that counts of references are too low.
@@ -117,6 +121,7 @@ impl<'a> Verifier<'a> {
             collector,
             found,
             damaged,
+            idle: HashMap::new(),
             index_fixes: Vec::new(),
             lists_missing: false,
             lost: restore::Lost::default(),

@@ -3,8 +3,12 @@
 //! Every change expects the head as it was when what it relies on was read, and writes the head
 //! anew: no commit can come in between, and every commit that was being planned is planned again.
 
+use std::collections::{HashMap, HashSet};
+
 use bytes::Bytes;
-use holdall_core::{BackendExt, Batch, ErrorKind, Expect, Key, Object, Result, Revision};
+use holdall_core::{
+    BackendExt, Batch, ErrorKind, Expect, Key, Object, Result, Revision, Timestamp,
+};
 
 use super::claims::IndexFix;
 use super::counters::Recount;
@@ -84,6 +88,10 @@ pub(super) async fn indexes(verifier: &mut Verifier<'_>) -> Result<()> {
         };
         let value = |at: usize| moment.rows.get(at).and_then(Option::as_ref).map(|o| &o.value);
         let claimed = value(0).map_or(Some(false), |bytes| claims(verifier, of, bytes, index));
+        if (claimed.is_none() || !moment.has(0)) && note_idle(verifier, index, of) {
+            verifier.note_index(fix);
+            continue;
+        }
         let Some(wanted) = claimed else { continue };
         let mut batch = Batch::new();
         let found_at = match fix {
@@ -111,6 +119,19 @@ pub(super) async fn indexes(verifier: &mut Verifier<'_>) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// Remembers since when a chunk is idle whose row is lost: its index row is all that tells so.
+/// Says whether it was not known before.
+fn note_idle(verifier: &mut Verifier<'_>, index: &Key, of: &Key) -> bool {
+    let keys = &verifier.context.catalog_keys;
+    let class = keys.class('i');
+    let since = index.as_str().strip_prefix(&class).and_then(|rest| rest.split_once('/'));
+    let since = since.and_then(|(hex, _)| u64::from_str_radix(hex, 16).ok());
+    let (Some(since), Some(id)) = (since, keys.chunk_id(of)) else {
+        return false;
+    };
+    verifier.idle.insert(id, Timestamp::from_micros(since)).is_none()
 }
 
 /// Whether a row is to be found by this index row; nothing if the row is damaged.
@@ -218,12 +239,37 @@ fn recounted_segment(
 
 /// Looks for other copies of damaged chunks in other segments, and points their rows there.
 pub(super) async fn copies(verifier: &mut Verifier<'_>) -> Result<()> {
-    if verifier.damaged.is_empty() {
+    let mut wanted = std::mem::take(&mut verifier.damaged);
+    wanted.extend(verifier.idle.keys());
+    find(verifier, &mut wanted, None).await?;
+    // By now the rows of idle chunks are there again, or their index rows are of no use.
+    indexes(verifier).await
+}
+
+/// Writes the rows of chunks anew that are named so often and have none. Says whether there was
+/// one that could be.
+pub(super) async fn lost_chunks(
+    verifier: &mut Verifier<'_>,
+    lost: &HashMap<ChunkId, u64>,
+) -> Result<bool> {
+    let mut wanted: HashSet<ChunkId> = lost.keys().copied().collect();
+    find(verifier, &mut wanted, Some(lost)).await?;
+    Ok(wanted.len() < lost.len())
+}
+
+/// Looks for chunks in all segments, and points rows there. What was found is no longer wanted.
+async fn find(
+    verifier: &mut Verifier<'_>,
+    wanted: &mut HashSet<ChunkId>,
+    lost: Option<&HashMap<ChunkId, u64>>,
+) -> Result<()> {
+    if wanted.is_empty() {
         return Ok(());
     }
-    let mut wanted = std::mem::take(&mut verifier.damaged);
     let mut fetcher = Fetcher::default();
-    let segments: Vec<SegmentId> = verifier.found.keys().copied().collect();
+    let mut segments: Vec<SegmentId> = verifier.found.keys().copied().collect();
+    // The first copy is mostly the one that was named.
+    segments.sort_unstable();
     for id in segments {
         // A damaged directory was reported with its segment.
         let Ok(directory) = damage_of(read_directory(verifier, id).await)? else {
@@ -245,13 +291,15 @@ pub(super) async fn copies(verifier: &mut Verifier<'_>) -> Result<()> {
                 if damage_of(read)?.is_err() {
                     continue;
                 }
-                if switch(verifier, chunk, place).await?
-                    || restore_row(verifier, chunk, frame.level, place).await?
-                {
+                let key = verifier.context.catalog_keys.chunk(&chunk);
+                let references = lost.map(|lost| lost.get(&chunk).copied().unwrap_or(0));
+                if references.is_none() && switch(verifier, chunk, place).await? {
                     wanted.remove(&chunk);
-                    let key = verifier.context.catalog_keys.chunk(&chunk);
                     verifier.collector.repaired(Problem::LostChunk, &key);
-                    verifier.collector.repaired(Problem::DamagedRow, &key);
+                } else if restore_row(verifier, chunk, (frame.level, place), references).await? {
+                    wanted.remove(&chunk);
+                    verifier.collector.restored(&key);
+                    verifier.collector.repaired(Problem::LostChunk, &key);
                 }
             }
         }
@@ -309,13 +357,13 @@ async fn switch(verifier: &Verifier<'_>, id: ChunkId, to: Place) -> Result<bool>
     Ok(apply(verifier, batch, &head, &moment.revision).await?.is_some())
 }
 
-/// Writes a chunk's damaged row anew. Until references are counted it has one, so that nothing
-/// takes the chunk for garbage.
+/// Writes a chunk's damaged row anew, or one that is missing if it is known how often the chunk
+/// is named. Until references are counted it has one, so that nothing takes the chunk for garbage.
 async fn restore_row(
     verifier: &Verifier<'_>,
     id: ChunkId,
-    level: u8,
-    place: Place,
+    (level, place): (u8, Place),
+    references: Option<u64>,
 ) -> Result<bool> {
     let keys = &verifier.context.catalog_keys;
     let (key, segment_key) = (keys.chunk(&id), keys.segment(place.segment));
@@ -323,14 +371,17 @@ async fn restore_row(
     let Some(moment) = Moment::read(verifier, &all).await? else {
         return Ok(false);
     };
-    let found = moment.rows.first().and_then(Option::as_ref);
-    let damaged = found.is_some() && moment.decode::<ChunkRow>(0, &key).is_none();
+    let idle_since = verifier.idle.get(&id).copied();
+    let there = moment.has(0) || references.is_some() || idle_since.is_some();
+    let damaged = there && moment.decode::<ChunkRow>(0, &key).is_none();
     let segment: Option<SegmentRow> = moment.decode(1, &segment_key);
     let live = segment.is_some_and(|segment| segment.state == SegmentState::Live);
     if !damaged || !live {
         return Ok(false);
     }
-    let chunk = ChunkRow { place, level, references: 1, idle_since: None };
+    let references = references.unwrap_or(u64::from(idle_since.is_none()));
+    let idle_since = idle_since.filter(|_| references == 0);
+    let chunk = ChunkRow { place, level, references, idle_since };
     let mut batch = Batch::new();
     batch.put(key.clone(), row::encode(&key, &chunk), Expect::Any);
     Ok(apply(verifier, batch, &moment.head, &moment.revision).await?.is_some())

@@ -240,6 +240,12 @@ impl Collector {
         rows.into_iter().for_each(|problem| self.repaired(problem, key));
     }
 
+    /// Whether all that was found under this key was mended.
+    pub(crate) fn is_repaired(&self, key: &Key) -> bool {
+        let findings = self.report.findings.iter();
+        findings.filter(|found| found.key == key.as_str()).all(|found| found.repaired)
+    }
+
     pub(crate) fn counts(&mut self) -> &mut Counts {
         &mut self.report.counts
     }

@@ -1,5 +1,7 @@
 //! Every row of the catalog: does it decode, and do rows and indexes agree, both ways?
 
+use std::collections::HashSet;
+
 use bytes::Bytes;
 use holdall_core::{BackendExt, Key, Result, Row, Timestamp};
 
@@ -12,7 +14,7 @@ use crate::format::history::{HistoryRow, SnapshotRow};
 use crate::format::log;
 use crate::format::policy::VolumeRow;
 use crate::format::row;
-use crate::format::segment::SegmentRow;
+use crate::format::segment::{SegmentId, SegmentRow};
 use crate::format::upload::{PartRow, UploadRow};
 
 pub(super) const REBUILD: &str =
@@ -26,6 +28,9 @@ struct Scan {
     log_last: Version,
     /// How far the log on the data backend reaches.
     sealed: Version,
+    /// Segments that have a row, whole or not, and those in which chunks lie.
+    segments: HashSet<SegmentId>,
+    named: HashSet<SegmentId>,
     /// How many rows of entries there are.
     entries: u64,
     /// Sums over history and over its index, which are equal if both name the same versions.
@@ -44,6 +49,8 @@ pub(super) async fn verify(verifier: &mut Verifier<'_>) -> Result<GoOn> {
         claims: Vec::new(),
         log_last: 0,
         sealed: sealed.unwrap_or_default().upto,
+        segments: HashSet::new(),
+        named: HashSet::new(),
         entries: 0,
         history_sum: 0,
         retention_sum: 0,
@@ -90,6 +97,16 @@ async fn finish(
             scan.log_last
         );
         verifier.collector.error(Problem::MissingRow, &key, message, REBUILD);
+    }
+    let keys = &verifier.context.catalog_keys;
+    for id in scan.named.difference(&scan.segments) {
+        let message = "chunks lie in the segment, which has no row";
+        verifier.collector.error(Problem::MissingRow, &keys.segment(*id), message, REBUILD);
+        verifier.lost.segments.insert(*id);
+    }
+    // Pruning takes away the front, so where there are rows there is the last one.
+    if scan.log_last > 0 && scan.log_last < scan.sealed {
+        missing_commits(verifier, scan, scan.log_last + 1, scan.sealed);
     }
     if scan.history_sum != scan.retention_sum {
         let message = "history and the index of its retention do not name the same versions";
@@ -158,6 +175,7 @@ fn decode(verifier: &mut Verifier<'_>, scan: &mut Scan, key: &Key, bytes: &Bytes
             let chunk: ChunkRow =
                 row::decode(key, bytes).inspect_err(|_| verifier.note_damaged(id))?;
             verifier.collector.counts().chunks += 1;
+            scan.named.insert(chunk.place.segment);
             if (chunk.references == 0) != chunk.idle_since.is_some() {
                 return Err(super::unreadable("a chunk's idle time contradicts its references"));
             }
@@ -166,7 +184,9 @@ fn decode(verifier: &mut Verifier<'_>, scan: &mut Scan, key: &Key, bytes: &Bytes
             }
         }
         "s" => {
-            let known = keys.segment_id(key).is_some();
+            let id = keys.segment_id(key);
+            scan.segments.extend(id);
+            let known = id.is_some();
             return row::decode::<SegmentRow>(key, bytes).map(|_| known);
         }
         "w" => {
@@ -235,7 +255,13 @@ fn log_row(
         return Ok(true);
     }
     let before = std::mem::replace(&mut scan.log_last, last);
-    let commits = log::decode_commits(key, bytes)?;
+    let commits = log::decode_commits(key, bytes).inspect_err(|_| {
+        if last <= scan.sealed {
+            // Where the row before is not there any more, it may have had others before its last.
+            let first = if before > 0 || last == 1 { before + 1 } else { last };
+            verifier.lost.log.insert(last, first);
+        }
+    })?;
     let first = commits.first().map_or(0, |commit| commit.sequence);
     let in_order = commits.windows(2).all(|two| two[0].sequence + 1 == two[1].sequence);
     if !in_order || commits.last().is_none_or(|commit| commit.sequence != last) {
@@ -244,13 +270,22 @@ fn log_row(
     // Pruning takes away the front, so only what follows a row must follow without a gap.
     if before > 0 && before + 1 != first || before == 0 && first > scan.sealed + 1 {
         let start = if before > 0 { before + 1 } else { scan.sealed + 1 };
-        let message = format!("commits from {start} up to but without {first} are missing");
-        verifier.collector.error(Problem::MissingRow, key, message, REBUILD);
+        missing_commits(verifier, scan, start, first.saturating_sub(1));
     }
     if last > scan.sealed {
         scan.claim(key, bytes, keys.unsealed(last), What::InlineOf);
     }
     Ok(true)
+}
+
+/// Commits have no row in the catalog. Those that are sealed are on the data backend too.
+fn missing_commits(verifier: &mut Verifier<'_>, scan: &Scan, first: Version, last: Version) {
+    let key = verifier.context.catalog_keys.log(last);
+    let message = format!("the commits from {first} to {last} are missing");
+    verifier.collector.error(Problem::MissingRow, &key, message, REBUILD);
+    if last <= scan.sealed {
+        verifier.lost.log.insert(last, first);
+    }
 }
 
 /// A row of an index.

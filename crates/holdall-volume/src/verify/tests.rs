@@ -16,7 +16,7 @@ use super::*;
 use crate::data::{DataContext, PackSettings, Packer, source_of};
 use crate::format::chunk::{ChunkRow, Content};
 use crate::format::policy::{Compression, Policy};
-use crate::format::segment::SegmentRow;
+use crate::format::segment::{SegmentRow, SegmentState};
 
 async fn check(context: &VerifyContext, repair: bool) -> Report {
     let options = VerifyOptions { repair, ..VerifyOptions::default() };
@@ -383,6 +383,55 @@ fn a_lost_snapshot_comes_back_only_if_all_that_it_pins_is_there() {
                 assert!(found[0].advice.contains("holdall rebuild"));
                 assert!(bed.catalog.get_all(&key).await.unwrap().is_none());
             }
+        });
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn lost_chunk_rows_are_written_anew_from_the_segments() {
+    let (context, _) = make().await;
+    let was = everything(&context.catalog).await;
+    // Lists of chunks and idle chunks are among them.
+    for (key, _) in was.iter().filter(|(key, _)| class(&context, key) == b'c') {
+        context.catalog.delete(key, Expect::Any).await.unwrap();
+    }
+    let report = check(&context, false).await;
+    assert!(report.findings.iter().any(|f| f.problem == Problem::MissingRow), "{report:#?}");
+    let report = check(&context, true).await;
+    let open = report.findings.iter().find(|found| !found.repaired);
+    assert!(open.is_none(), "{open:#?}");
+    assert_eq!(everything(&context.catalog).await, was);
+    assert!(check(&context, false).await.findings.is_empty());
+}
+
+#[test]
+fn an_empty_segment_whose_row_is_damaged_is_condemned() {
+    use crate::gc::tests::bed::{self, Bed, at_once};
+    use crate::{Condition, PutOptions};
+    for is_gone in [false, true] {
+        crate::gc::tests::story(1, |env| async move {
+            let (bed, volume) = Bed::create(env, bed::policy()).await;
+            volume.put(&name("a"), bed::noise(1, 5000), PutOptions::default()).await.unwrap();
+            volume.delete(&name("a"), Condition::Always).await.unwrap();
+            bed.env.sleep(bed::GRACE).await;
+            let first = bed.gc(&volume, crate::gc::GcOptions::default()).await;
+            assert_eq!(first.segments_buried, 1);
+            if is_gone {
+                bed.gc(&volume, at_once()).await;
+            }
+            let (key, value) = bed.rows('s').await.into_iter().next().unwrap();
+            let key = Key::parse(key).unwrap();
+            bed.catalog.put(&key, value.slice(1..), Expect::Any).await.unwrap();
+            let options = VerifyOptions { repair: true, ..VerifyOptions::default() };
+            let report = volume.verify(options).await.unwrap();
+            assert!(report.is_clean(), "{report:#?}");
+            let value = bed.catalog.get_all(&key).await.unwrap().unwrap().value;
+            let row: SegmentRow = row::decode(&key, &value).unwrap();
+            let state = if is_gone { SegmentState::Deleted } else { SegmentState::Deleting };
+            assert_eq!(row.state, state);
+            bed.gc(&volume, at_once()).await;
+            assert_eq!(bed.objects().await, 0);
+            bed.verify().await;
         });
     }
 }

@@ -1,10 +1,12 @@
 //! Restores rows that are damaged or missing, exactly as they were, from what else says the same:
 //! checkpoint, log, and the commits not yet in it.
 
+mod log_rows;
 mod replay;
 mod retention;
+mod segments;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 use holdall_core::{Batch, Expect, Key, Result};
@@ -12,6 +14,7 @@ use holdall_core::{Batch, Expect, Key, Result};
 use super::repair::{Moment, apply};
 use super::{Problem, Verifier};
 use crate::format::entry::{Name, Version};
+use crate::format::segment::SegmentId;
 use replay::Replay;
 
 /// How many damaged or missing entries are looked up in the log at once.
@@ -24,12 +27,22 @@ pub(super) struct Lost {
     pub(super) entries: bool,
     /// Superseded versions that the index of retention names and that are not there.
     pub(super) histories: BTreeSet<(Name, Version)>,
+    /// Segments in which chunks lie and that have no row.
+    pub(super) segments: BTreeSet<SegmentId>,
+    /// Commits whose rows are lost, though they are in the log on the data backend: the first, by
+    /// the last of each row.
+    pub(super) log: BTreeMap<Version, Version>,
+    /// Groups of commits whose inline bytes are lost before they were in that log.
+    pub(super) inline: BTreeSet<Version>,
     /// History and the index of its retention do not name the same versions.
     pub(super) retention: bool,
 }
 
 /// Restores what can be restored.
 pub(super) async fn rows(verifier: &mut Verifier<'_>) -> Result<()> {
+    segments::mend(verifier).await?;
+    log_rows::commits(verifier).await?;
+    log_rows::inline(verifier).await?;
     entries(verifier).await?;
     retention::mend(verifier).await
 }
