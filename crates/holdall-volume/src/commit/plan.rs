@@ -175,8 +175,8 @@ impl Plan {
             Write::Unsnapshot { name } => Ok(self.unsnapshot(step, name)),
             Write::BeginUpload { id, row } => self.begin_upload(id, row),
             Write::PutPart { id, number, part } => self.put_part(step, id, *number, part),
-            Write::CompleteUpload { id, parts, condition, draft } => {
-                self.complete_upload(step, id, parts, *condition, draft)
+            Write::CompleteUpload { id, parts, lease_until, condition, draft } => {
+                self.complete_upload(step, id, (parts, *lease_until), *condition, draft)
             }
             Write::AbortUpload { id, parts } => self.abort_upload(step, id, parts),
             Write::SetVolume(row) => {

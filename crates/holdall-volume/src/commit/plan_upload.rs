@@ -1,19 +1,26 @@
 //! What uploads in parts make of the rows.
 
-use holdall_core::{Error, Operation, Result};
+use std::time::Duration;
+
+use holdall_core::{Error, Operation, Result, Timestamp};
 
 use super::plan::{Plan, Step};
 use super::request::{Condition, Draft};
-use crate::format::chunk::Digest;
 use crate::format::entry::Version;
 use crate::format::upload::{PartRow, UPLOAD_LEASE, UploadRow};
 
 impl Plan {
     pub(super) fn begin_upload(&mut self, id: &str, row: &UploadRow) -> Result<Option<Version>> {
-        if self.uploads.get(&id.to_owned()).is_some() {
-            return Err(Error::conflict(Operation::Commit, "there is such an upload already"));
+        // Ids are made by chance: one that is there already is this one, begun by a batch of
+        // which it was not known whether it had happened.
+        match self.uploads.get(&id.to_owned()) {
+            Some(found) if found.name == row.name && found.begun == row.begun => {}
+            Some(_) => {
+                let message = format!("there is an upload `{id}` already; begin another");
+                return Err(Error::conflict(Operation::Commit, message));
+            }
+            None => self.uploads.set(id.to_owned(), Some(row.clone())),
         }
-        self.uploads.set(id.to_owned(), Some(row.clone()));
         Ok(None)
     }
 
@@ -37,8 +44,10 @@ impl Plan {
         self.head.upload_bytes += part.size;
         let part = PartRow { written: step.time, ..part.clone() };
         self.parts.set((id.to_owned(), number), Some(part));
-        // An upload that goes on is not abandoned.
-        upload.lease_until = upload.lease_until.max(step.time.plus(UPLOAD_LEASE));
+        // An upload that goes on is not abandoned, and whoever has listed its parts must see that
+        // they are others now, also if no time has passed.
+        let later = upload.lease_until.plus(Duration::from_micros(1));
+        upload.lease_until = later.max(step.time.plus(UPLOAD_LEASE));
         self.uploads.set(id.to_owned(), Some(upload));
         Ok(None)
     }
@@ -56,25 +65,25 @@ impl Plan {
         &mut self,
         step: &mut Step<'_>,
         id: &str,
-        parts: &[(u32, Digest)],
+        (parts, lease_until): (&[u32], Timestamp),
         condition: Condition,
         draft: &Draft,
     ) -> Result<Option<Version>> {
         let upload = self.upload(id)?;
         let before = self.expect(step, &upload.name, condition)?;
+        if upload.lease_until != lease_until {
+            let message = format!(
+                "a part of upload `{id}` was written while it was completed; look at its parts \
+                 and complete it again"
+            );
+            return Err(Error::conflict(Operation::Commit, message));
+        }
         // So that all rows that are not loaded are asked for at once.
-        for (number, _) in parts {
+        for number in parts {
             self.parts.get(&(id.to_owned(), *number));
         }
-        for (number, digest) in parts {
-            let found = self.parts.get(&(id.to_owned(), *number)).map(|part| part.digest);
-            if found != Some(*digest) {
-                let message = format!("part {number} of upload `{id}` has changed; look again");
-                return Err(Error::conflict(Operation::Commit, message));
-            }
-        }
         self.put(step, &upload.name, draft.clone())?;
-        for (number, _) in parts {
+        for number in parts {
             self.drop_part(step, id, *number)?;
         }
         self.uploads.set(id.to_owned(), None);

@@ -76,10 +76,12 @@ pub(crate) enum Write {
     BeginUpload { id: String, row: Box<UploadRow> },
     /// Add a part, or replace it.
     PutPart { id: String, number: u32, part: Box<PartRow> },
-    /// Make the parts an entry. Only these parts, with these digests, may be there.
+    /// Make the parts an entry, which these must be all: nothing was put since the upload's row
+    /// said this of its lease.
     CompleteUpload {
         id: String,
-        parts: Vec<(u32, Digest)>,
+        parts: Vec<u32>,
+        lease_until: Timestamp,
         condition: Condition,
         draft: Box<Draft>,
     },

@@ -30,7 +30,8 @@ pub struct UploadRow {
     pub expires: Option<Timestamp>,
     /// When it was begun.
     pub begun: Timestamp,
-    /// When it may be aborted by others.
+    /// When it may be aborted by others. Every part moves this on, if only by a microsecond, so
+    /// that it also tells whether the parts are still those that were listed.
     pub lease_until: Timestamp,
 }
 

@@ -3,13 +3,15 @@
 mod put;
 mod snapshot;
 mod stream;
+#[cfg(test)]
+mod tests;
 mod transaction;
 mod upload;
 
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
-use holdall_core::{Result, Timestamp};
+use holdall_core::{Error, ErrorKind, Operation, Result, Timestamp};
 
 pub use put::PutItem;
 pub use snapshot::SnapshotInfo;
@@ -20,6 +22,32 @@ use crate::commit::{Condition, Draft};
 use crate::data::{EntryHint, Stored};
 use crate::format::chunk::{Content, Digest};
 use crate::format::entry::{Name, check_attributes};
+
+/// How often bytes are stored again that were collected before a commit could name them.
+const STORED_AGAIN_MAX: u32 = 2;
+
+/// Whether bytes are to be stored once more: for those who still have them.
+#[derive(Debug, Default)]
+struct Again(u32);
+
+impl Again {
+    /// After a commit that failed: whether what it relied on may have been collected meanwhile,
+    /// so that storing the bytes anew may help.
+    fn helps(&mut self, error: &Error) -> bool {
+        self.0 += 1;
+        error.kind() == ErrorKind::Unavailable && self.0 <= STORED_AGAIN_MAX
+    }
+}
+
+/// What those hear of a failed commit whose bytes came from a stream and cannot be stored again.
+fn stream_is_spent(error: Error) -> Error {
+    if error.kind() != ErrorKind::Unavailable {
+        return error;
+    }
+    let message = "nothing was written: what was stored of the stream could not be committed, and \
+                   a stream cannot be read twice; send it again";
+    Error::unavailable(Operation::Put, message).with_source(error)
+}
 
 /// What a put may say beside name and bytes.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

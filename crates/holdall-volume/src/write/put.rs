@@ -2,9 +2,9 @@
 
 use bytes::Bytes;
 use futures::future::join_all;
-use holdall_core::{Error, ErrorKind, Operation, Result};
+use holdall_core::{Error, Operation, Result};
 
-use super::PutOptions;
+use super::{Again, PutOptions};
 use crate::commit::{Committed, Condition, Draft, Request, Write};
 use crate::data::{Stored, source_of};
 use crate::format::chunk::Content;
@@ -54,15 +54,14 @@ impl Volume {
         self.check_quota(bytes.len() as u64)?;
         let compression = policy.policy.compression;
         let writer = self.shared.writer().await?;
-        let mut attempt = 0;
+        let mut again = Again::default();
         loop {
             let hint = Some(options.hint(name));
             let stored = writer.packer.store(source_of(bytes.clone()), compression, hint).await?;
             let draft = options.stored(&stored);
             let request = put_request(name, options.condition, draft, Some(stored));
             match self.shared.commit(request).await {
-                // What it relied on was collected meanwhile; the bytes are still here.
-                Err(error) if error.kind() == ErrorKind::Unavailable && attempt < 2 => attempt += 1,
+                Err(error) if again.helps(&error) => {}
                 other => return other,
             }
         }
@@ -79,9 +78,10 @@ impl Volume {
         let policy = self.shared.committer.volume();
         let writer = self.shared.writer().await?;
         let inline_max = BULK_INLINE_BYTES_MAX.min(policy.policy.inline_bytes_max as usize);
+        let is_stored = |item: &PutItem| item.bytes.len() > inline_max;
         let values: Vec<_> = items
             .iter()
-            .filter(|item| item.bytes.len() > inline_max)
+            .filter(|item| is_stored(item))
             .map(|item| (Some(item.options.hint(&item.name)), item.bytes.clone()))
             .collect();
         let stored = if values.is_empty() {
@@ -90,16 +90,27 @@ impl Volume {
             writer.packer.store_many(values, policy.policy.compression).await?
         };
         let mut stored = stored.into_iter();
-        let requests = items.into_iter().map(|item| {
+        let commits = items.iter().map(|item| {
             let PutItem { name, bytes, options } = item;
-            if bytes.len() <= inline_max {
-                return put_request(&name, options.condition, options.inline(bytes), None);
+            let request = if is_stored(item) {
+                let stored = stored.next().unwrap_or_else(Stored::empty);
+                let draft = options.stored(&stored);
+                put_request(name, options.condition, draft, Some(stored))
+            } else {
+                put_request(name, options.condition, options.inline(bytes.clone()), None)
+            };
+            async move {
+                let result = self.shared.commit(request).await;
+                let mut again = Again::default();
+                match result {
+                    Err(error) if is_stored(item) && again.helps(&error) => {
+                        self.put(name, bytes.clone(), options.clone()).await
+                    }
+                    other => other,
+                }
             }
-            let stored = stored.next().unwrap_or_else(Stored::empty);
-            let draft = options.stored(&stored);
-            put_request(&name, options.condition, draft, Some(stored))
         });
-        Ok(join_all(requests.map(|request| self.shared.commit(request))).await)
+        Ok(join_all(commits).await)
     }
 
     /// Deletes an entry and says whether there was one. Deleting a missing one succeeds.

@@ -1,14 +1,15 @@
 //! Putting a stream of unknown length in constant memory.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
 use futures::{Stream, StreamExt, stream};
-use holdall_core::Result;
+use holdall_core::{Error, Operation, Result};
 
-use super::PutOptions;
 use super::put::put_request;
 use super::upload::Upload;
+use super::{PutOptions, stream_is_spent};
 use crate::commit::Committed;
 use crate::data::{Ingest, Source, Stored};
 use crate::format::entry::Name;
@@ -47,7 +48,7 @@ impl Volume {
         let Some(second) = ingest.next_part(PART_BYTES).await? else {
             let draft = options.stored(&first);
             let request = put_request(name, options.condition, draft, Some(first));
-            return self.shared.commit(request).await;
+            return self.shared.commit(request).await.map_err(stream_is_spent);
         };
         let upload = self.begin_upload(name, options.clone()).await?;
         match store_parts(&upload, ingest, first, second, &options).await {
@@ -68,15 +69,26 @@ async fn store_parts(
     second: Stored,
     options: &PutOptions,
 ) -> Result<Committed> {
-    upload.commit_part(1, first).await?;
-    upload.commit_part(2, second).await?;
-    let mut number = 3;
-    while let Some(part) = ingest.next_part(PART_BYTES).await? {
-        upload.commit_part(number, part).await?;
-        number += 1;
+    let mut written = Vec::new();
+    let mut parts = VecDeque::from([first, second]);
+    loop {
+        let next = match parts.pop_front() {
+            Some(part) => Some(part),
+            None => ingest.next_part(PART_BYTES).await?,
+        };
+        let Some(part) = next else { break };
+        let number = written.len() as u32 + 1;
+        let part = upload.commit_part(number, part).await.map_err(stream_is_spent)?;
+        written.push((number, part.digest));
     }
     let (_, digest) = ingest.finish();
-    upload.complete_as(digest, None, options.condition).await
+    let parts = upload.listed().await?;
+    if !parts.digests().eq(written) {
+        let message = "others have written to the upload of a stream; nothing was written: send \
+                       the stream again";
+        return Err(Error::conflict(Operation::Put, message));
+    }
+    upload.complete_as(digest, &parts, &parts.numbers(), options.condition).await
 }
 
 enum Start {

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use holdall_core::Result;
 
-use super::PutOptions;
+use super::{Again, PutOptions};
 use crate::commit::{Committed, Condition, Request, Write};
 use crate::data::source_of;
 use crate::format::entry::Name;
@@ -56,23 +56,36 @@ impl Transaction {
     /// `Conflict` if a condition does not hold; `Invalid` if an entry is named twice; else as
     /// [`Volume::put`].
     pub async fn commit(self) -> Result<Committed> {
+        let mut again = Again::default();
+        loop {
+            let request = self.store().await?;
+            let stored = !request.chunks.is_empty();
+            match self.volume.shared.commit(request).await {
+                Err(error) if stored && again.helps(&error) => {}
+                other => return other,
+            }
+        }
+    }
+
+    /// Stores the bytes of all puts that are not small.
+    async fn store(&self) -> Result<Request> {
         let shared = &self.volume.shared;
         let policy = shared.committer.volume();
         let mut request = Request::default();
-        for step in self.steps {
+        for step in &self.steps {
             let (name, bytes, options) = match step {
                 Step::Write(write) => {
-                    request.writes.push(write);
+                    request.writes.push(write.clone());
                     continue;
                 }
-                Step::Put(name, bytes, options) => (name, bytes, options),
+                Step::Put(name, bytes, options) => (name, bytes.clone(), options),
             };
             options.check()?;
             let draft = if bytes.len() <= policy.policy.inline_bytes_max as usize {
                 options.inline(bytes)
             } else {
                 let packer = &shared.writer().await?.packer;
-                let hint = Some(options.hint(&name));
+                let hint = Some(options.hint(name));
                 let compression = policy.policy.compression;
                 let stored = packer.store(source_of(bytes), compression, hint).await?;
                 let draft = options.stored(&stored);
@@ -80,9 +93,9 @@ impl Transaction {
                 request.segments.extend(stored.segments);
                 draft
             };
-            let condition = options.condition;
+            let (name, condition) = (name.clone(), options.condition);
             request.writes.push(Write::Put { name, condition, draft: Box::new(draft) });
         }
-        shared.commit(request).await
+        Ok(request)
     }
 }

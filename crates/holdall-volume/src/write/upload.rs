@@ -1,13 +1,13 @@
 //! Uploads in parts: in any order, completed or aborted, across restarts.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 use futures::{Stream, StreamExt};
-use holdall_core::{BackendExt, Error, Key, Operation, Result, Timestamp};
+use holdall_core::{BackendExt, Error, ErrorKind, Key, Operation, Result, Timestamp};
 use serde::Serialize;
 
-use super::PutOptions;
+use super::{Again, PutOptions, stream_is_spent};
 use crate::commit::{Committed, Condition, Draft, Request, Write};
 use crate::data::{EntryHint, Source, Stored, source_of};
 use crate::format::chunk::{Content, Digest, Node};
@@ -16,6 +16,9 @@ use crate::format::keys::CatalogKeys;
 use crate::format::row;
 use crate::format::upload::{PART_NUMBER_MAX, PartRow, UPLOAD_LEASE, UploadRow};
 use crate::volume::Volume;
+
+/// How often the parts are looked at again that others write while an upload is completed.
+const LOOKS_MAX: u32 = 8;
 
 /// An upload in parts. Dropping it changes nothing: it goes on under its id.
 #[derive(Clone, Debug)]
@@ -121,30 +124,39 @@ impl Upload {
     /// `Invalid` for a number out of range; `Conflict` if the upload has ended; else as
     /// [`Volume::put`].
     pub async fn put_part(&self, number: u32, bytes: impl Into<Bytes>) -> Result<PartInfo> {
-        self.put_part_source(number, source_of(bytes.into())).await
+        let bytes = bytes.into();
+        let mut again = Again::default();
+        loop {
+            let stored = self.store_part(number, source_of(bytes.clone())).await?;
+            match self.commit_part(number, stored).await {
+                Err(error) if again.helps(&error) => {}
+                other => return other,
+            }
+        }
     }
 
     /// Writes a part from a stream, or replaces it.
     ///
     /// # Errors
-    /// The stream's first error; else as [`put_part`](Self::put_part).
+    /// The stream's first error; else as [`put_part`](Self::put_part). After any of them nothing
+    /// was written but if it is `Unknown`, and the part can be sent again.
     pub async fn put_part_stream(
         &self,
         number: u32,
         source: impl Stream<Item = Result<Bytes>> + Send + 'static,
     ) -> Result<PartInfo> {
-        self.put_part_source(number, Box::pin(source)).await
+        let stored = self.store_part(number, Box::pin(source)).await?;
+        self.commit_part(number, stored).await.map_err(stream_is_spent)
     }
 
-    async fn put_part_source(&self, number: u32, source: Source) -> Result<PartInfo> {
+    async fn store_part(&self, number: u32, source: Source) -> Result<Stored> {
         if !(1..=PART_NUMBER_MAX).contains(&number) {
             let message = format!("a part has number {number}; allowed are 1 to {PART_NUMBER_MAX}");
             return Err(Error::invalid(Operation::Put, message));
         }
         let shared = &self.volume.shared;
         let compression = shared.committer.volume().policy.compression;
-        let stored = shared.writer().await?.packer.store(source, compression, None).await?;
-        self.commit_part(number, stored).await
+        shared.writer().await?.packer.store(source, compression, None).await
     }
 
     /// Commits a part whose bytes are stored.
@@ -179,6 +191,26 @@ impl Upload {
         Ok(rows.into_iter().map(info).collect())
     }
 
+    /// All parts, if the upload has not ended, and by what to know whether they still are.
+    pub(super) async fn listed(&self) -> Result<Listed> {
+        let Some(lease_until) = self.lease_until().await? else {
+            let id = &self.id;
+            let message = format!("there is no upload `{id}`: it was completed or aborted");
+            return Err(Error::conflict(Operation::Put, message));
+        };
+        // Behind the lease: a part that is written after this was read changes that too.
+        Ok(Listed { parts: self.part_rows().await?, lease_until })
+    }
+
+    /// What the upload's row says of its lease; nothing if it has ended.
+    async fn lease_until(&self) -> Result<Option<Timestamp>> {
+        let shared = &self.volume.shared;
+        let key = CatalogKeys::new(shared.id).upload(&self.id);
+        let found = shared.resources.catalog.get_all(&key).await?;
+        let row = found.map(|found| row::decode::<UploadRow>(&key, &found.value)).transpose()?;
+        Ok(row.map(|row| row.lease_until))
+    }
+
     async fn part_rows(&self) -> Result<Vec<(u32, PartRow)>> {
         let shared = &self.volume.shared;
         let prefix = CatalogKeys::new(shared.id).parts(&self.id);
@@ -190,45 +222,56 @@ impl Upload {
         Ok(parts)
     }
 
-    /// Makes the parts an entry. It reads them all once, for the entry's digest.
+    /// Makes the parts an entry. It reads them all once, for the entry's digest, and again if a
+    /// part is written meanwhile: none that was acknowledged before this returns is left out.
     ///
     /// With `chosen`, only these parts count, in ascending order, and must have these digests;
     /// the others are dropped.
     ///
     /// # Errors
-    /// `Conflict` if the condition does not hold, a part has changed or the upload has ended;
-    /// `Invalid` if a chosen part is missing.
+    /// `Conflict` if the condition does not hold, the upload has ended, or parts are written
+    /// without end; `Invalid` if a chosen part is missing or another.
     pub async fn complete(
         &self,
         chosen: Option<&[(u32, Digest)]>,
         condition: Condition,
     ) -> Result<Committed> {
-        let parts = self.part_rows().await?;
-        let kept = self.choose(&parts, chosen)?;
+        let mut looks = 0;
+        loop {
+            let parts = self.listed().await?;
+            let kept = self.choose(&parts, chosen)?;
+            let digest = self.digest_of(&parts, &kept).await?;
+            let conflict = match self.complete_as(digest, &parts, &kept, condition).await {
+                Err(error) if error.kind() == ErrorKind::Conflict => error,
+                other => return other,
+            };
+            looks += 1;
+            let now = self.lease_until().await?;
+            if looks == LOOKS_MAX || now.is_none_or(|now| now == parts.lease_until) {
+                return Err(conflict);
+            }
+        }
+    }
+
+    /// The digest of these parts' bytes, one behind the other.
+    async fn digest_of(&self, parts: &Listed, kept: &BTreeSet<u32>) -> Result<Digest> {
         let reader = self.volume.shared.read.reader();
         let mut hasher = blake3::Hasher::new();
-        for (_, part) in parts.iter().filter(|(number, _)| kept.contains(number)) {
+        for (_, part) in parts.parts.iter().filter(|(number, _)| kept.contains(number)) {
             let nodes = part.content.nodes().to_vec();
             let mut pieces = std::pin::pin!(reader.stream(nodes, 0..part.size));
             while let Some(piece) = pieces.next().await {
                 hasher.update(&piece?);
             }
         }
-        let digest = Digest(*hasher.finalize().as_bytes());
-        self.complete_as(digest, Some(&kept), condition).await
+        Ok(Digest(*hasher.finalize().as_bytes()))
     }
 
-    fn choose(
-        &self,
-        parts: &[(u32, PartRow)],
-        chosen: Option<&[(u32, Digest)]>,
-    ) -> Result<BTreeSet<u32>> {
-        let Some(chosen) = chosen else {
-            return Ok(parts.iter().map(|(number, _)| *number).collect());
-        };
+    fn choose(&self, parts: &Listed, chosen: Option<&[(u32, Digest)]>) -> Result<BTreeSet<u32>> {
+        let Some(chosen) = chosen else { return Ok(parts.numbers()) };
+        let found: BTreeMap<u32, Digest> = parts.digests().collect();
         for (number, digest) in chosen {
-            let found = parts.iter().find(|(n, _)| n == number).map(|(_, part)| part.digest);
-            if found != Some(*digest) {
+            if found.get(number) != Some(digest) {
                 let message = format!("part {number} of upload `{}` is not as chosen", self.id);
                 return Err(Error::invalid(Operation::Put, message));
             }
@@ -236,17 +279,18 @@ impl Upload {
         Ok(chosen.iter().map(|(number, _)| *number).collect())
     }
 
-    /// Makes the parts an entry whose digest is known; all of them, or those kept.
+    /// Makes those parts an entry that are kept, whose digest is known; the others are dropped.
     pub(super) async fn complete_as(
         &self,
         digest: Digest,
-        kept: Option<&BTreeSet<u32>>,
+        parts: &Listed,
+        kept: &BTreeSet<u32>,
         condition: Condition,
     ) -> Result<Committed> {
-        let parts = self.part_rows().await?;
         let nodes: Vec<Node> = parts
+            .parts
             .iter()
-            .filter(|(number, _)| kept.is_none_or(|kept| kept.contains(number)))
+            .filter(|(number, _)| kept.contains(number))
             .flat_map(|(_, part)| part.content.nodes().iter().copied())
             .collect();
         let shared = &self.volume.shared;
@@ -260,26 +304,34 @@ impl Upload {
         };
         let size = crate::data::tree_size(&nodes);
         let packer = &shared.writer().await?.packer;
-        let stored = packer.join(nodes, digest, compression, Some(hint)).await?;
-        let content = if size == 0 { Content::Inline } else { Content::Tree(stored.nodes) };
-        let draft = Draft {
-            size,
-            digest,
-            content_type: row.content_type.clone(),
-            attributes: row.attributes.clone(),
-            expires: row.expires,
-            content,
-            inline: Bytes::new(),
-        };
-        let write = Write::CompleteUpload {
-            id: self.id.clone(),
-            parts: parts.iter().map(|(number, part)| (*number, part.digest)).collect(),
-            condition,
-            draft: Box::new(draft),
-        };
-        let request =
-            Request { writes: vec![write], chunks: stored.chunks, segments: stored.segments };
-        shared.commit(request).await
+        let mut again = Again::default();
+        loop {
+            let (nodes, hint) = (nodes.clone(), Some(hint.clone()));
+            let stored = packer.join(nodes, digest, compression, hint).await?;
+            let content = if size == 0 { Content::Inline } else { Content::Tree(stored.nodes) };
+            let draft = Draft {
+                size,
+                digest,
+                content_type: row.content_type.clone(),
+                attributes: row.attributes.clone(),
+                expires: row.expires,
+                content,
+                inline: Bytes::new(),
+            };
+            let write = Write::CompleteUpload {
+                id: self.id.clone(),
+                parts: parts.numbers().into_iter().collect(),
+                lease_until: parts.lease_until,
+                condition,
+                draft: Box::new(draft),
+            };
+            let request =
+                Request { writes: vec![write], chunks: stored.chunks, segments: stored.segments };
+            match shared.commit(request).await {
+                Err(error) if again.helps(&error) => {}
+                other => return other,
+            }
+        }
     }
 
     /// Ends the upload and drops its parts. Aborting again succeeds.
@@ -290,6 +342,23 @@ impl Upload {
         let parts = self.part_rows().await?.into_iter().map(|(number, _)| number).collect();
         let write = Write::AbortUpload { id: self.id.clone(), parts };
         self.volume.shared.commit(Request::one(write)).await.map(drop)
+    }
+}
+
+/// The parts of an upload as they were at one time.
+#[derive(Debug)]
+pub(super) struct Listed {
+    parts: Vec<(u32, PartRow)>,
+    lease_until: Timestamp,
+}
+
+impl Listed {
+    pub(super) fn numbers(&self) -> BTreeSet<u32> {
+        self.parts.iter().map(|(number, _)| *number).collect()
+    }
+
+    pub(super) fn digests(&self) -> impl Iterator<Item = (u32, Digest)> {
+        self.parts.iter().map(|(number, part)| (*number, part.digest))
     }
 }
 
