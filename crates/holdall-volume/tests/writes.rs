@@ -153,6 +153,39 @@ async fn the_quota_is_refused_cleanly_at_its_edge() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_content_type_is_refused_behind_its_limit_at_every_door() {
+    let volume = Volume::create(resources(), "v", Policy::default()).await.unwrap();
+    let longest = "é".repeat(127) + "x";
+    assert_eq!(longest.len(), 255);
+    let of = |text: &str| PutOptions::default().content_type(text);
+    volume.put(&name("longest"), "x", of(&longest)).await.unwrap();
+    let entry = volume.stat(&name("longest")).await.unwrap().unwrap();
+    assert_eq!(entry.content_type.as_deref(), Some(&*longest));
+    let upload = volume.begin_upload(&name("parts"), of(&longest)).await.unwrap();
+    upload.complete(None, Condition::Absent).await.unwrap();
+    let too_long = format!("{longest}x");
+    for wrong in [&*too_long, "text/plain\r\nx: y", "\0", "text/\u{7f}", "text/\u{85}"] {
+        let (bad, target) = (of(wrong), name("bad"));
+        let item = PutItem { name: target.clone(), bytes: "x".into(), options: bad.clone() };
+        let transaction = volume.transaction().put(&target, "x", bad.clone());
+        let errors = [
+            volume.put(&target, "x", bad.clone()).await.unwrap_err(),
+            volume.put_many(vec![item]).await.unwrap_err(),
+            volume.put_stream(&target, stream::empty(), bad.clone()).await.unwrap_err(),
+            volume.begin_upload(&target, bad).await.unwrap_err(),
+            transaction.commit().await.unwrap_err(),
+        ];
+        for error in errors {
+            assert_eq!(error.kind(), ErrorKind::Invalid);
+            assert!(error.message().contains("255"), "{error}");
+            assert!(!error.message().contains(char::is_control), "{error:?}");
+        }
+    }
+    assert_eq!(volume.usage().await.unwrap().entries, 2);
+    assert_clean(&volume).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn many_at_once_are_packed_together() {
     let volume = Volume::create(resources(), "v", Policy::default()).await.unwrap();
     let item = |n: usize| PutItem {

@@ -19,6 +19,9 @@ pub const ATTRIBUTES_MAX: usize = 64;
 /// The most bytes of all attribute names and values of one entry.
 pub const ATTRIBUTE_BYTES_MAX: usize = 8192;
 
+/// The longest content type of an entry in bytes.
+pub const CONTENT_TYPE_BYTES_MAX: usize = 255;
+
 /// An entry's name: non-empty UTF-8 of at most [`NAME_BYTES_MAX`] bytes without NUL, ordered by
 /// its bytes. Never rewritten.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -143,6 +146,28 @@ pub(super) fn check_inline(key: &Key, content: &Content, size: u64, inline: &Byt
     }
     let message = "a row has not as many inline bytes as it says; run `holdall verify`";
     Err(Error::corrupt(Operation::Decode, message).with_key(key))
+}
+
+/// Refuses a content type that no header could carry.
+///
+/// # Errors
+/// `Invalid`, with the limit.
+pub fn check_content_type(content_type: &str) -> Result<()> {
+    let bytes = content_type.len();
+    if bytes > CONTENT_TYPE_BYTES_MAX {
+        let message = format!(
+            "a content type has {bytes} bytes; at most {CONTENT_TYPE_BYTES_MAX} are allowed"
+        );
+        return Err(Error::invalid(Operation::Put, message));
+    }
+    if content_type.contains(char::is_control) {
+        let message = format!(
+            "a content type holds a control character; give at most {CONTENT_TYPE_BYTES_MAX} bytes \
+             of others"
+        );
+        return Err(Error::invalid(Operation::Put, message));
+    }
+    Ok(())
 }
 
 /// Refuses more attributes than a row should carry.

@@ -21,7 +21,7 @@ pub use upload::{PartInfo, Upload, UploadInfo};
 use crate::commit::{Condition, Draft};
 use crate::data::{EntryHint, Stored};
 use crate::format::chunk::{Content, Digest};
-use crate::format::entry::{Name, check_attributes};
+use crate::format::entry::{Name, check_attributes, check_content_type};
 
 /// How often bytes are stored again that were collected before a commit could name them.
 const STORED_AGAIN_MAX: u32 = 2;
@@ -92,6 +92,7 @@ impl PutOptions {
     }
 
     fn check(&self) -> Result<()> {
+        self.content_type.as_deref().map_or(Ok(()), check_content_type)?;
         check_attributes(&self.attributes)
     }
 
