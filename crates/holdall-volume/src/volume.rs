@@ -1,5 +1,6 @@
 //! An open volume: created, opened, told what to do, closed.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
@@ -21,6 +22,7 @@ use crate::format::row;
 use crate::format::segment::SegmentId;
 use crate::read::ReadContext;
 use crate::seal::{SealContext, seal};
+use crate::verify::rewrite::rewrite;
 use crate::verify::{Report, VerifyContext, VerifyOptions, verify};
 
 /// The least value that a data backend must take: a frame of the longest chunk, with room.
@@ -31,6 +33,9 @@ const SEAL_BYTES: u64 = 8 << 20;
 
 /// How often an open writer looks whether there is something to seal or a lease to renew.
 const HEARTBEAT: Duration = Duration::from_secs(5);
+
+/// After the n-th failure to seal in a row, 2ⁿ − 1 of these looks are left out; of n, this counts.
+const FAILURES_MAX: u32 = 4;
 
 /// Where a volume lives and who opens it.
 #[derive(Clone, Debug)]
@@ -60,6 +65,9 @@ pub(crate) struct Shared {
     pub(crate) committer: Committer,
     writer: futures::lock::Mutex<Option<Arc<Writer>>>,
     sealing: futures::lock::Mutex<()>,
+    /// Whether this handle has seen, or made, the volume's object on the data backend to be as the
+    /// row.
+    object_is_current: AtomicBool,
 }
 
 /// The segments that this handle writes, under its epoch.
@@ -171,6 +179,7 @@ impl Volume {
             committer,
             writer: futures::lock::Mutex::new(None),
             sealing: futures::lock::Mutex::new(()),
+            object_is_current: AtomicBool::new(false),
         };
         Self { shared: Arc::new(shared) }
     }
@@ -199,15 +208,15 @@ impl Volume {
     ///
     /// # Errors
     /// `Invalid` if the policy cannot work; `Unsupported` if it indexes other attributes than
-    /// before, which an existing volume cannot change.
+    /// before, which an existing volume cannot change; `Unknown` if it was changed, but not yet
+    /// what a rebuild would read; those of the backends.
     pub async fn set_policy(&self, policy: Policy) -> Result<()> {
         policy.check()?;
-        let row = self.shared.committer.volume();
+        let mut row = self.shared.row().await?;
         if policy.indexed != row.policy.indexed {
             let message = "the indexed attributes of a volume are fixed when it is created";
             return Err(Error::unsupported(Operation::Configure, message));
         }
-        let mut row = (*row).clone();
         if policy.history > row.policy.history {
             // What the shorter history has let go does not come back.
             let kept_from = self.shared.resources.env.now().minus(row.policy.history);
@@ -220,17 +229,23 @@ impl Volume {
     /// Gives the volume another name.
     ///
     /// # Errors
-    /// Those of the backends.
+    /// As [`set_policy`](Self::set_policy).
     pub async fn set_name(&self, name: &str) -> Result<()> {
-        let row = self.shared.committer.volume();
-        self.set_row(VolumeRow { name: name.to_owned(), ..(*row).clone() }).await
+        let row = self.shared.row().await?;
+        self.set_row(VolumeRow { name: name.to_owned(), ..row }).await
     }
 
     async fn set_row(&self, row: VolumeRow) -> Result<()> {
-        let object = row.encode_object(self.shared.id)?;
-        self.shared.committer.submit(Request::one(Write::SetVolume(Box::new(row)))).await?;
-        let key = DataKeys::new(self.shared.id).volume();
-        self.shared.resources.data.put(&key, object, Expect::Any).await.map(drop)
+        let shared = &self.shared;
+        shared.object_is_current.store(false, Ordering::SeqCst);
+        shared.commit(Request::one(Write::SetVolume(Box::new(row)))).await?;
+        shared.write_object().await.map_err(|error| {
+            // The next seal mends it, which comes by itself.
+            shared.committer.keep_unsealed();
+            let message = "the volume was changed, but not yet its copy on the data backend, which \
+                           a rebuild reads; that follows by itself, or with `seal`";
+            Error::unknown(Operation::Configure, message).with_source(error)
+        })
     }
 
     /// How much the volume holds, and how safe it is.
@@ -296,14 +311,23 @@ impl Volume {
             catalog_keys: CatalogKeys::new(self.shared.id),
             data_keys: DataKeys::new(self.shared.id),
         };
-        verify(&context, options).await
+        let repair = options.repair;
+        let mut report = verify(&context, options).await?;
+        if repair {
+            rewrite(self, &context, &mut report).await?;
+        }
+        Ok(report)
     }
 
     /// Seals the log and ends this handle's writer. Everything acknowledged is safe without this;
     /// it makes the next opening and a rebuild shorter. Later writes are refused.
     ///
+    /// A handle that has written seals what others have left unsealed too. One that has only read
+    /// writes nothing here either: it may not be allowed to, and what it would seal may be another
+    /// writer's work of this moment.
+    ///
     /// # Errors
-    /// Those of the backends.
+    /// Those of the backends. If sealing has failed, the writer goes on; close it again.
     pub async fn close(&self) -> Result<()> {
         if self.shared.committer.epoch_taken().await.is_some() {
             self.shared.seal().await?;
@@ -354,7 +378,62 @@ impl Shared {
 
     pub(crate) async fn seal(self: &Arc<Self>) -> Result<Sealed> {
         let _one_at_a_time = self.sealing.lock().await;
-        seal(&self.seal_context().await?).await
+        let sealed = seal(&self.seal_context().await?).await?;
+        if !self.object_is_current.load(Ordering::SeqCst) {
+            // The log is sealed whatever comes of this, and the next seal tries it again.
+            let _ = self.mend_object().await;
+        }
+        Ok(sealed)
+    }
+
+    /// Seals in the background. What cannot be sealed now, the heartbeat tries again.
+    async fn seal_waiting(self: &Arc<Self>) -> Result<()> {
+        let sealed = self.seal().await.inspect_err(|_| self.committer.keep_unsealed());
+        sealed.map(drop)
+    }
+
+    /// The volume's row as the catalog has it now.
+    async fn row(&self) -> Result<VolumeRow> {
+        let key = CatalogKeys::new(self.id).volume();
+        let found = self.resources.catalog.get_all(&key).await?;
+        let found = found.ok_or_else(|| {
+            let message = "the volume has lost its own row; run `holdall rebuild`";
+            Error::corrupt(Operation::Get, message).with_key(&key)
+        })?;
+        row::decode(&key, &found.value)
+    }
+
+    /// Writes the volume's object as the row is.
+    async fn write_object(&self) -> Result<()> {
+        let key = DataKeys::new(self.id).volume();
+        loop {
+            let row = self.row().await?;
+            let object = row.encode_object(self.id)?;
+            self.resources.data.put(&key, object, Expect::Any).await?;
+            // Another handle may have changed the row and written its object before this one.
+            if self.row().await? == row {
+                self.object_is_current.store(true, Ordering::SeqCst);
+                return Ok(());
+            }
+        }
+    }
+
+    /// Writes the volume's object anew if it is missing, damaged, or not as the row: whoever
+    /// changed the row may have ended before writing it.
+    async fn mend_object(&self) -> Result<()> {
+        let found = self.resources.data.get_all(&DataKeys::new(self.id).volume()).await;
+        let object = found.and_then(|found| {
+            found.map(|found| VolumeRow::decode_object(self.id, &found.value)).transpose()
+        });
+        match object {
+            Ok(Some(object)) if object == self.row().await? => {
+                self.object_is_current.store(true, Ordering::SeqCst);
+                Ok(())
+            }
+            // What a newer program wrote, or cannot be read now, may well be right.
+            Err(error) if error.kind() != ErrorKind::Corrupt => Err(error),
+            _ => self.write_object().await,
+        }
     }
 
     /// Commits, and sees to it that the log follows.
@@ -380,23 +459,28 @@ impl Shared {
     fn seal_in_background(self: &Arc<Self>) {
         let shared = Arc::clone(self);
         self.resources.env.spawn(async move {
-            // What could not be sealed now is sealed with the next: nothing is lost meanwhile.
-            let _ = shared.seal().await;
+            // Nothing is lost meanwhile: the commits are in the catalog.
+            let _ = shared.seal_waiting().await;
         });
     }
 }
 
-/// Keeps a writer's lease and seals what has waited, as long as the volume is open.
+/// Keeps a writer's lease and seals what has waited, as long as the volume is open. After failures
+/// it waits longer and longer before it tries to seal again.
 async fn heartbeat(shared: Weak<Shared>, env: Env) {
+    let (mut failures, mut left_out) = (0_u32, 0_u32);
     loop {
         let Some(lease) = shared.upgrade().map(|s| s.committer.volume().policy.lease) else {
             return;
         };
         env.sleep(HEARTBEAT.min(lease / 3)).await;
         let Some(shared) = shared.upgrade() else { return };
-        if shared.committer.take_unsealed(1) {
-            // As above: the next time will do.
-            let _ = shared.seal().await;
+        if left_out > 0 {
+            left_out -= 1;
+        } else if shared.committer.take_unsealed(1) {
+            let sealed = shared.seal_waiting().await.is_ok();
+            failures = if sealed { 0 } else { (failures + 1).min(FAILURES_MAX) };
+            left_out = (1 << failures) - 1;
         }
         let renew = shared.committer.needs_renewal().await;
         if renew

@@ -23,6 +23,7 @@ mod log;
 mod repair;
 mod report;
 mod restore;
+pub(crate) mod rewrite;
 mod rows;
 mod segments;
 mod snapshots;
