@@ -8,6 +8,12 @@
 //!      │ Metered     counts, times   │  what the caller feels
 //!      ├─────────────────────────────┤
 //!      │ Limited     turns, deadline │  no call without an end
+//!      ├─────────────────────────────┤
+//!      │ Readonly    nothing changes │
+//!      ├─────────────────────────────┤
+//!      │ Prefixed    a part of it    │
+//!      ├─────────────────────────────┤
+//!      │ Retrying    once more       │  across a network
 //!      ├─────────────────────────────┤   ┌────────────────────┐
 //!      │ Journaled   durable, quick  ├──▶│ folder of journals │
 //!      └──────────────┬──────────────┘   └────────────────────┘
@@ -37,6 +43,9 @@ mod histogram;
 mod journaled;
 mod limited;
 mod metered;
+mod prefixed;
+mod readonly;
+mod retrying;
 mod stack;
 mod turnstile;
 
@@ -46,4 +55,7 @@ pub use journaled::fuzz_journal;
 pub use journaled::{Disk, JournalSettings, Journaled, MARKER_KEY, RealDisk};
 pub use limited::{Limited, Limits};
 pub use metered::{Call, CallMetrics, Metered, Metrics};
+pub use prefixed::Prefixed;
+pub use readonly::Readonly;
+pub use retrying::{Retries, Retrying};
 pub use stack::{Stack, Stacked};

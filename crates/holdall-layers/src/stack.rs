@@ -4,7 +4,11 @@
 //! 1. [`Metered`]: what a caller feels, refusals and waiting included.
 //! 2. [`Limited`]: its deadline covers the waiting for a group commit; its number of calls is far
 //!    above the writers that a group needs, and below what would bury the engine.
-//! 3. [`Journaled`]: next to the engine, because it is half of it: nothing may see the engine's
+//! 3. [`Readonly`]: what is refused needs no turn of the engine's.
+//! 4. [`Prefixed`]: what is behind it sees whole keys, as the engine's own tools do.
+//! 5. [`Retrying`]: the deadline covers all attempts, and a call that waits for its next one still
+//!    counts as under way, so that a store in trouble is not buried.
+//! 6. [`Journaled`]: next to the engine, because it is half of it: nothing may see the engine's
 //!    rows but through it.
 //!
 //! Only what is asked for is there.
@@ -14,13 +18,19 @@ use std::sync::Arc;
 
 use holdall_core::{Backend, Env, Result};
 
-use crate::{JournalSettings, Journaled, Limited, Limits, Metered, Metrics};
+use crate::{
+    JournalSettings, Journaled, Limited, Limits, Metered, Metrics, Prefixed, Readonly, Retries,
+    Retrying,
+};
 
 /// Builds a stack of layers round a backend.
 #[derive(Debug)]
 pub struct Stack {
     engine: Arc<dyn Backend>,
     journal: Option<(PathBuf, JournalSettings)>,
+    retries: Option<Retries>,
+    prefix: Option<String>,
+    readonly: bool,
     limits: Option<Limits>,
     metered: bool,
 }
@@ -39,13 +49,42 @@ pub struct Stacked {
 impl Stack {
     /// Begins with the engine alone.
     pub fn new(engine: Arc<dyn Backend>) -> Self {
-        Self { engine, journal: None, limits: None, metered: false }
+        Self {
+            engine,
+            journal: None,
+            retries: None,
+            prefix: None,
+            readonly: false,
+            limits: None,
+            metered: false,
+        }
     }
 
     /// Puts a journal in this folder in front of the engine.
     #[must_use]
     pub fn with_journal(mut self, folder: &Path, settings: JournalSettings) -> Self {
         self.journal = Some((folder.to_owned(), settings));
+        self
+    }
+
+    /// Makes calls again where that is safe.
+    #[must_use]
+    pub fn with_retries(mut self, retries: Retries) -> Self {
+        self.retries = Some(retries);
+        self
+    }
+
+    /// Shows only the keys under a prefix, without it.
+    #[must_use]
+    pub fn with_prefix(mut self, prefix: &str) -> Self {
+        self.prefix = Some(prefix.to_owned());
+        self
+    }
+
+    /// Refuses writes.
+    #[must_use]
+    pub fn read_only(mut self) -> Self {
+        self.readonly = true;
         self
     }
 
@@ -66,7 +105,7 @@ impl Stack {
     /// Opens the layers, from the engine outwards.
     ///
     /// # Errors
-    /// Those of [`Journaled::open`] and [`Limited::new`].
+    /// Those of [`Journaled::open`], [`Retrying::new`], [`Prefixed::new`] and [`Limited::new`].
     pub async fn open(self, env: &Env) -> Result<Stacked> {
         let mut backend = self.engine;
         let mut journal = None;
@@ -74,6 +113,15 @@ impl Stack {
             let opened = Journaled::open(backend, &folder, settings, env).await?;
             backend = Arc::<Journaled>::clone(&opened);
             journal = Some(opened);
+        }
+        if let Some(retries) = self.retries {
+            backend = Arc::new(Retrying::new(backend, retries, env)?);
+        }
+        if let Some(prefix) = self.prefix {
+            backend = Arc::new(Prefixed::new(backend, &prefix)?);
+        }
+        if self.readonly {
+            backend = Arc::new(Readonly::new(backend));
         }
         if let Some(limits) = self.limits {
             backend = Arc::new(Limited::new(backend, limits, env)?);

@@ -6,7 +6,9 @@ mod support;
 use std::sync::Arc;
 
 use holdall_core::{Backend, Memory, Result, async_trait};
-use holdall_layers::{JournalSettings, Journaled, Limited, Limits, Metered, Stack};
+use holdall_layers::{
+    JournalSettings, Journaled, Limited, Limits, Metered, Prefixed, Retries, Retrying, Stack,
+};
 use holdall_testkit::conformance::Fixture;
 
 /// A journal's folder and the memory behind it, both of which outlive the journal.
@@ -54,6 +56,8 @@ impl Fixture for Whole {
         let inner: Arc<dyn Backend> = Arc::<Memory>::clone(&self.0.inner);
         let stack = Stack::new(inner)
             .with_journal(self.0.folder.path(), self.0.settings.clone())
+            .with_retries(Retries::default())
+            .with_prefix("part/")
             .with_limits(Limits { calls_max: 4, ..Limits::default() })
             .with_metrics();
         Ok(stack.open(&support::env()).await?.backend)
@@ -75,6 +79,22 @@ mod limited {
     }
 
     holdall_testkit::conformance!(limited);
+}
+
+mod prefixed {
+    use super::*;
+
+    holdall_testkit::conformance!(|| Prefixed::new(Arc::new(Memory::new()), "a/ü%/").unwrap());
+}
+
+mod retrying {
+    use super::*;
+
+    fn retrying() -> Retrying {
+        Retrying::new(Arc::new(Memory::new()), Retries::default(), &support::env()).unwrap()
+    }
+
+    holdall_testkit::conformance!(retrying);
 }
 
 mod journaled {
