@@ -7,6 +7,7 @@
 mod support;
 
 use std::io::{BufRead, BufReader, Write};
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
@@ -19,6 +20,8 @@ use support::{env, key, tiny};
 const FOLDER: &str = "HOLDALL_TEST_JOURNAL_FOLDER";
 const TASK: &str = "HOLDALL_TEST_JOURNAL_TASK";
 const WRITERS: usize = 8;
+/// How many writes each writer makes before its journal is closed, where that is the task.
+const CLOSING_WRITES: usize = 3;
 
 async fn open(folder: &Path, settings: JournalSettings) -> Result<Arc<Journaled>> {
     let lmdb = Lmdb::open(Config::new(folder.join("engine")), &env()).await.unwrap();
@@ -47,10 +50,24 @@ async fn child() {
         std::io::stdin().read_line(&mut String::new()).unwrap();
         return;
     }
+    // Some open and close all the time, so that the kill falls into an orderly end too.
+    let step = if task.starts_with("closing") { CLOSING_WRITES } else { usize::MAX };
+    let mut from = 0;
+    let mut journal = journal;
+    loop {
+        write(&journal, &task, from..from.saturating_add(step)).await;
+        from += step;
+        journal.close().await.unwrap();
+        drop(journal);
+        journal = open(&folder, tiny()).await.unwrap();
+    }
+}
+
+async fn write(journal: &Arc<Journaled>, task: &str, writes: Range<usize>) {
     let writers = (0..WRITERS).map(|writer| {
-        let (journal, round) = (Arc::clone(&journal), task.clone());
+        let (journal, round, writes) = (Arc::clone(journal), task.to_owned(), writes.clone());
         tokio::spawn(async move {
-            for write in 0_usize.. {
+            for write in writes {
                 journal.apply(batch(&round, writer, write)).await.unwrap();
                 // One write to the pipe for each line, so that none is torn by the kill.
                 let line = format!("\nack {writer} {write}\n");
@@ -58,7 +75,9 @@ async fn child() {
             }
         })
     });
-    futures::future::join_all(writers).await;
+    for ended in futures::future::join_all(writers).await {
+        ended.unwrap();
+    }
 }
 
 /// Two rows of its own, one row that all its writes share, and the removal of an older one.
@@ -122,10 +141,19 @@ async fn check(journal: &Journaled, round: &str, counts: &[usize]) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_acknowledged_write_survives_a_kill() {
+    lives_that_are_killed("round").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn so_does_it_where_the_kill_falls_into_an_orderly_end() {
+    lives_that_are_killed("closing").await;
+}
+
+async fn lives_that_are_killed(task: &str) {
     let folder = tempfile::tempdir().unwrap();
     let mut rounds: Vec<(String, Vec<usize>)> = Vec::new();
     for number in 0..12_usize {
-        let round = format!("round{number}");
+        let round = format!("{task}{number}");
         // Moments spread over several generations of the tiny files.
         let counts = run_and_kill(folder.path(), &round, 1 + number * number * 37 % 400);
         rounds.push((round, counts));

@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 use holdall_core::{Backend, BackendExt, Batch, ErrorKind, Expect, List, Memory, Revision};
 use holdall_layers::MARKER_KEY;
-use support::{bytes, key, open, open_with, text, tiny};
+use support::{bytes, key, open, open_with, roomy, text, tiny};
 
 const BLOCK: u64 = 4096;
 
@@ -56,6 +56,120 @@ async fn a_closed_journal_replays_nothing_and_keeps_revisions() {
     let found = journal.get_all(&key("a")).await.unwrap().unwrap();
     assert_eq!(found.revision, first, "a revision does not change when its row moves");
     journal.put(&key("a"), bytes("2"), Expect::Revision(first)).await.unwrap();
+}
+
+/// How many bytes the journal's files have, without the lock's text.
+fn journal_bytes(folder: &Path) -> u64 {
+    let files = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap());
+    let files = files.filter(|entry| entry.file_name() != "lock");
+    files.map(|entry| entry.metadata().unwrap().len()).sum()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_closed_journal_gives_its_room_back() {
+    let (inner, folder) = (Arc::new(Memory::new()), tempfile::tempdir().unwrap());
+    let mut rows = 0;
+    // In few files and many, and while the next file is being filled.
+    for writes in [1, 40, 60, 70, 300, 600, 0] {
+        let journal = open_with(&inner, folder.path(), roomy()).await.unwrap();
+        assert_eq!(journal_bytes(folder.path()), 0, "opening takes no room");
+        for _ in 0..writes {
+            let name = format!("{rows}");
+            let revision = journal.put(&key(&name), bytes(&name), Expect::Absent).await.unwrap();
+            rows += 1;
+            assert_eq!(revision, Revision::number(rows), "revisions go on");
+        }
+        assert!(writes == 0 || journal_bytes(folder.path()) > 0);
+        journal.close().await.unwrap();
+        assert_eq!(journal_bytes(folder.path()), 0, "after {writes} writes");
+        drop(journal);
+    }
+    let journal = open(&inner, folder.path()).await.unwrap();
+    assert_eq!(journal.list_all("", false).await.unwrap().len() as u64, rows);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_orderly_end_may_be_cut_short_anywhere() {
+    type Cut = fn(&Path);
+    let cuts: [(&str, Cut); 5] = [
+        ("the engine has everything", |_| {}),
+        ("the spare file is gone", |folder| fs::remove_file(folder.join("spare")).unwrap()),
+        ("the empty file has half its room", |folder| shorten(folder, 2)),
+        ("the empty file has no room", |folder| shorten(folder, 0)),
+        ("both", |folder| {
+            fs::remove_file(folder.join("spare")).unwrap();
+            shorten(folder, 0);
+        }),
+    ];
+    for (step, cut) in cuts {
+        let (inner, folder) = (Arc::new(Memory::new()), tempfile::tempdir().unwrap());
+        let journal = open_with(&inner, folder.path(), roomy()).await.unwrap();
+        for round in 1..=3 {
+            for row in 0..50 {
+                journal.put(&key(format!("{row}")), bytes("kept"), Expect::Any).await.unwrap();
+            }
+            journal.flush().await.unwrap();
+            assert_eq!(last(folder.path()).1, round + 1, "a flush begins the next file");
+        }
+        drop(journal);
+        cut(folder.path());
+        let journal = open_with(&inner, folder.path(), roomy()).await.unwrap();
+        let notes = journal.health().await.unwrap().notes.join(" ");
+        assert!(notes.contains("journal: 0 rows"), "{step}: {notes}");
+        assert_eq!(journal.list_all("", false).await.unwrap().len(), 50, "{step}");
+        let next = journal.put(&key("next"), bytes("1"), Expect::Absent).await.unwrap();
+        assert_eq!(next, Revision::number(151), "{step}");
+        drop(journal);
+        let journal = open_with(&inner, folder.path(), roomy()).await.unwrap();
+        assert_eq!(text(journal.as_ref(), "next").await.as_deref(), Some("1"), "{step}");
+        journal.close().await.unwrap();
+        assert_eq!(journal_bytes(folder.path()), 0, "{step}");
+    }
+}
+
+/// The newest journal file and its number.
+fn last(folder: &Path) -> (PathBuf, u64) {
+    let number = (1..10).rev().find(|number| file(folder, *number).exists()).unwrap();
+    (file(folder, number), number)
+}
+
+/// Cuts the newest journal file to so many blocks. It has more, and no record.
+fn shorten(folder: &Path, blocks: u64) {
+    let file = fs::OpenOptions::new().write(true).open(last(folder).0).unwrap();
+    assert!(file.metadata().unwrap().len() > blocks * BLOCK);
+    file.set_len(blocks * BLOCK).unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_acknowledged_while_the_journal_closes_is_kept() {
+    let (inner, folder) = (Arc::new(Memory::new()), tempfile::tempdir().unwrap());
+    for round in 0..20 {
+        let journal = open_with(&inner, folder.path(), roomy()).await.unwrap();
+        let write = |writer: usize| {
+            let journal = Arc::clone(&journal);
+            async move {
+                let mut acknowledged = 0;
+                loop {
+                    let name = format!("{round}/{writer}/{acknowledged}");
+                    match journal.put(&key(&name), bytes("1"), Expect::Absent).await {
+                        Ok(_) => acknowledged += 1,
+                        Err(error) => {
+                            assert_eq!(error.kind(), ErrorKind::Closed, "{error}");
+                            return acknowledged;
+                        }
+                    }
+                    if writer == 0 && acknowledged == 30 {
+                        journal.close().await.unwrap();
+                    }
+                }
+            }
+        };
+        let counts = futures::join!(write(0), write(1), write(2), write(3));
+        drop(journal);
+        let journal = open_with(&inner, folder.path(), roomy()).await.unwrap();
+        let rows = journal.list_all(&format!("{round}/"), false).await.unwrap();
+        assert_eq!(rows.len(), counts.0 + counts.1 + counts.2 + counts.3);
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -60,6 +60,15 @@ impl JournalFile {
         self.file
     }
 
+    /// Gives the room back if there is no record in it. The empty file stays, because opening
+    /// looks for it. Nothing is lost by a crash at any moment, and nothing needs syncing: with its
+    /// room or without, the file holds nothing. One that cannot be cut is used by the next opening.
+    pub(crate) fn give_back(&mut self) {
+        if self.end == 0 && self.file.set_len(0).is_ok() {
+            self.reserved = 0;
+        }
+    }
+
     /// Makes room for a record, so that writing it cannot fail for want of room.
     pub(crate) fn reserve(&mut self, disk: &dyn Disk, bytes: u64) -> Result<()> {
         let need = self.end + bytes;

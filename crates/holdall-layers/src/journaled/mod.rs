@@ -269,7 +269,8 @@ impl Journaled {
         done.await.map_err(ended)?
     }
 
-    /// An orderly end: flushes, and takes no more writes. Not needed for safety.
+    /// An orderly end: flushes, takes no more writes, and gives the room of the journal's files
+    /// back. Not needed for safety.
     ///
     /// # Errors
     /// As [`flush`](Self::flush); then writes are still taken.
@@ -277,9 +278,13 @@ impl Journaled {
         self.flush().await?;
         let message = "this store was closed; open it again";
         self.shared.refuse(Error::closed(Operation::Apply, message));
-        // What came between the two is in the journal, as after a crash.
         let shared = Arc::clone(&self.shared);
-        self.shared.env.blocking(move || spare::remove(&shared)).await
+        let emptied = self.shared.env.blocking(move || {
+            spare::end(&shared);
+            // What came between the two is in the journal, as after a crash, and stays there.
+            lock(&shared.writer).file.give_back();
+        });
+        emptied.await
     }
 }
 

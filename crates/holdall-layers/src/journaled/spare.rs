@@ -23,6 +23,8 @@ pub(crate) struct Spare {
     /// Whether one was begun in this life of the journal. One is enough; where that failed, the
     /// next file grows.
     begun: bool,
+    /// Whether the journal was closed: there is no next file any more.
+    ended: bool,
 }
 
 /// Begins to fill a file when the active one is a quarter full and there is none.
@@ -32,7 +34,11 @@ pub(crate) fn prepare(shared: &Arc<Shared>, active_end: u64) {
     }
     {
         let mut spare = lock(&shared.spare);
-        if spare.begun || spare.ready.is_some() || shared.overlay().flushing().is_some() {
+        if spare.begun
+            || spare.ended
+            || spare.ready.is_some()
+            || shared.overlay().flushing().is_some()
+        {
             return;
         }
         spare.begun = true;
@@ -43,6 +49,7 @@ pub(crate) fn prepare(shared: &Arc<Shared>, active_end: u64) {
         let mut spare = lock(&owner.spare);
         let kept = filled.is_ok()
             && spare.ready.is_none()
+            && !spare.ended
             && fs::rename(owner.folder.filling(), owner.folder.spare()).is_ok();
         match filled {
             Ok(file) if kept => spare.ready = Some(file),
@@ -52,22 +59,32 @@ pub(crate) fn prepare(shared: &Arc<Shared>, active_end: u64) {
     }));
 }
 
-/// Gives the spare file's room back. One that cannot be removed is used by the next opening.
-pub(crate) fn remove(shared: &Shared) {
+/// Gives the room of the spare file back, also of one that is being filled, and no other is made.
+/// One that cannot be removed is used by the next opening.
+pub(crate) fn end(shared: &Shared) {
     let mut spare = lock(&shared.spare);
-    // No other is begun now.
-    spare.begun = true;
+    spare.ended = true;
     if spare.ready.take().is_some() {
         drop(fs::remove_file(shared.folder.spare()));
     }
+    // Who fills it notices and lets go of it; there is none if nobody does.
+    drop(fs::remove_file(shared.folder.filling()));
+}
+
+fn begin(shared: &Shared) -> io::Result<File> {
+    let spare = lock(&shared.spare);
+    if spare.ended {
+        return Err(io::ErrorKind::Interrupted.into());
+    }
+    open_for_writing(&shared.folder.filling())
 }
 
 fn fill(shared: &Shared) -> io::Result<File> {
-    let file = open_for_writing(&shared.folder.filling())?;
+    let file = begin(shared)?;
     let zeros = vec![0; FILL_BYTES as usize];
     let mut at = 0;
     while at < shared.settings.journal_bytes {
-        if shared.abandoned.load(Ordering::Relaxed) {
+        if shared.abandoned.load(Ordering::Relaxed) || lock(&shared.spare).ended {
             return Err(io::ErrorKind::Interrupted.into());
         }
         let count = (shared.settings.journal_bytes - at).min(FILL_BYTES);
@@ -78,11 +95,12 @@ fn fill(shared: &Shared) -> io::Result<File> {
     Ok(file)
 }
 
-/// Makes an applied file the spare one, or removes it if there is one.
+/// Makes an applied file the spare one, or removes it if there is one or none is needed.
 pub(crate) fn recycle(shared: &Shared, number: u64, file: File) {
     let path = shared.folder.journal(number);
     let mut spare = lock(&shared.spare);
-    if spare.ready.is_some() || file.set_len_at_most(shared.settings.journal_bytes).is_err() {
+    let unneeded = spare.ready.is_some() || spare.ended;
+    if unneeded || file.set_len_at_most(shared.settings.journal_bytes).is_err() {
         drop(fs::remove_file(path));
     } else if fs::rename(path, shared.folder.spare()).is_ok() {
         spare.ready = Some(file);
