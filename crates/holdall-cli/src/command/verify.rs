@@ -27,14 +27,15 @@ impl Verify {
         let volume = app.volume().await?;
         app.be_patient();
         let progress = app.progress();
-        let usage = volume.usage().await?;
-        progress.total(usage.segment_bytes);
+        // Where the head is damaged, that is for verifying to report.
+        let bytes = volume.usage().await.map_or(0, |usage| usage.segment_bytes);
+        progress.total(bytes);
         let shown_progress = progress.clone();
         let options = VerifyOptions {
             repair: self.repair,
             entries: !self.quick,
             progress: Some(Arc::new(move |stage, counts| {
-                shown_progress.set(counts.bytes_read.min(usage.segment_bytes));
+                shown_progress.set(counts.bytes_read.min(bytes));
                 shown_progress.message(format!("{stage:?}: {} rows", counts.rows).to_lowercase());
             })),
             cancel: Arc::clone(&app.interrupted),

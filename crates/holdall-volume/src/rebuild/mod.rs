@@ -49,7 +49,7 @@ const LISTED_MAX: usize = 1000;
 
 /// How far above every epoch that is seen the next one is: others may have taken an epoch and not
 /// have written anything yet.
-const EPOCHS_AHEAD: u64 = 1024;
+pub(crate) const EPOCHS_AHEAD: u64 = 1024;
 
 /// What a rebuild is told to do.
 #[derive(Clone, Default)]

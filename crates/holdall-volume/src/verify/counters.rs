@@ -77,6 +77,14 @@ pub(super) async fn verify(verifier: &mut Verifier<'_>) -> Result<GoOn> {
     Ok(true)
 }
 
+/// The totals, and the highest epoch that rows tell of; nothing if chunks or lists are lost.
+pub(super) async fn totals(verifier: &mut Verifier<'_>) -> Result<Option<(Head, u64)>> {
+    let mut recount = Recount::default();
+    let done = count(verifier, &mut recount).await?;
+    let whole = done && recount.missing == 0 && !verifier.lists_missing;
+    Ok(whole.then_some((recount.head, recount.epoch)))
+}
+
 async fn count(verifier: &mut Verifier<'_>, recount: &mut Recount) -> Result<GoOn> {
     let chunks = verifier.collector.report.counts.chunks;
     let passes = (chunks / CHUNKS_AT_ONCE + 1).min(1 << 16) as u32;

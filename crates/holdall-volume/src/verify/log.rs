@@ -19,8 +19,8 @@ use crate::format::row;
 use crate::log_reader::{self, LogItem, read_log};
 use crate::verify::snapshots::{self, Expected};
 
-const CHECKPOINT: &str = "run `holdall verify --repair`, which writes log and checkpoints anew from \
-                          a whole catalog: do not lose it before; if it is not whole either, \
+const CHECKPOINT: &str = "run `holdall verify --repair`, which writes log and checkpoints anew \
+                          from a whole catalog: do not lose it before; if it is not whole either, \
                           `holdall rebuild` brings back what there is";
 const REWRITE: &str = "change any setting of the volume, which writes it anew";
 

@@ -131,6 +131,9 @@ impl<'a> Verifier<'a> {
 
     async fn run(&mut self) -> Result<GoOn> {
         self.collector.enter(Stage::Rows);
+        if self.collector.options.repair {
+            restore::own(self).await?;
+        }
         if !rows::verify(self).await? {
             return Ok(false);
         }

@@ -44,11 +44,17 @@ pub(super) async fn verify(verifier: &mut Verifier<'_>) -> Result<GoOn> {
     let head = retention_head(verifier).await?;
     let sealed_key = context.catalog_keys.sealed();
     let sealed = context.catalog.get_all(&sealed_key).await?;
+    if sealed.is_none() {
+        let message = "the row of how far the log reaches is missing";
+        verifier.collector.error(Problem::MissingRow, &sealed_key, message, REBUILD);
+    }
     let sealed = sealed.and_then(|object| row::decode::<Sealed>(&sealed_key, &object.value).ok());
+    // Without it every commit may be sealed: nothing follows that could be told of others.
+    let sealed = sealed.map_or(verifier.collector.report.sequence, |sealed| sealed.upto);
     let mut scan = Scan {
         claims: Vec::new(),
         log_last: 0,
-        sealed: sealed.unwrap_or_default().upto,
+        sealed,
         segments: HashSet::new(),
         named: HashSet::new(),
         entries: 0,
@@ -90,7 +96,12 @@ async fn finish(
     let head = head.and_then(|object| row::decode::<Head>(&key, &object.value).ok());
     verifier.lost.entries = head.as_ref().is_some_and(|head| head.entries > scan.entries);
     verifier.lost.retention = scan.history_sum != scan.retention_sum;
-    let sequence = head.map_or(0, |head| head.sequence);
+    let Some(head) = head else {
+        let message = "the volume has no readable head";
+        verifier.collector.error(Problem::MissingRow, &key, message, REBUILD);
+        return Ok(());
+    };
+    let sequence = head.sequence;
     if sequence != scan.log_last.max(scan.sealed) {
         let message = format!(
             "the newest commit is {sequence}, but the commit log ends at {}",

@@ -15,6 +15,7 @@ use self::maker::{Maker, SECRET, make, name, noise, people};
 use super::*;
 use crate::data::{DataContext, PackSettings, Packer, source_of};
 use crate::format::chunk::{ChunkRow, Content};
+use crate::format::head::Sealed;
 use crate::format::policy::{Compression, Policy};
 use crate::format::segment::{SegmentRow, SegmentState};
 
@@ -344,6 +345,9 @@ async fn packed_segments_are_clean() {
         maker.segment_row(*id, *bytes);
     }
     maker.finish().await;
+    let key = maker.context.catalog_keys.sealed();
+    let sealed = row::encode(&key, &Sealed::default());
+    maker.context.catalog.put(&key, sealed, Expect::Any).await.unwrap();
     let report = check(&maker.context, false).await;
     assert!(report.findings.is_empty(), "{report:#?}");
     let counts = report.counts;
@@ -434,4 +438,58 @@ fn an_empty_segment_whose_row_is_damaged_is_condemned() {
             bed.verify().await;
         });
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_own_rows_of_a_volume_are_written_anew() {
+    let (context, _) = make().await;
+    let keys = context.catalog_keys.clone();
+    let was = everything(&context.catalog).await;
+    for key in [keys.volume(), keys.head(), keys.sealed()] {
+        let whole = context.catalog.get_all(&key).await.unwrap().unwrap().value;
+        for damaged in [None, Some(whole.slice(1..))] {
+            match damaged {
+                Some(bytes) => drop(context.catalog.put(&key, bytes, Expect::Any).await.unwrap()),
+                None => context.catalog.delete(&key, Expect::Any).await.unwrap(),
+            }
+            let report = check(&context, false).await;
+            let found: Vec<_> = report.findings.iter().map(|found| found.key.as_str()).collect();
+            assert!(found.iter().all(|found| *found == key.as_str()) && !found.is_empty());
+            let report = check(&context, true).await;
+            assert!(report.findings.iter().all(|found| found.repaired), "{report:#?}");
+            assert!(check(&context, false).await.findings.is_empty());
+            let now = context.catalog.get_all(&key).await.unwrap().unwrap().value;
+            if key == keys.head() {
+                let (was, now): (Head, Head) =
+                    (row::decode(&key, &whole).unwrap(), row::decode(&key, &now).unwrap());
+                assert!(now.next_epoch > was.next_epoch);
+                // The fixture's head has no time.
+                assert_eq!(now.time.as_micros(), now.sequence);
+                let (time, next_epoch) = (was.time, was.next_epoch);
+                assert_eq!(Head { time, next_epoch, ..now }, was);
+            } else if key == keys.sealed() {
+                let (was, now): (Sealed, Sealed) =
+                    (row::decode(&key, &whole).unwrap(), row::decode(&key, &now).unwrap());
+                assert_eq!(Sealed { time: was.time, ..now }, was);
+            }
+            let next = if key == keys.volume() { now } else { whole.clone() };
+            context.catalog.put(&key, next, Expect::Any).await.unwrap();
+        }
+    }
+    assert_eq!(everything(&context.catalog).await, was);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_head_is_not_counted_from_rows_of_which_some_are_lost() {
+    let (context, _) = make().await;
+    let head = context.catalog_keys.head();
+    let part = context.catalog_keys.part("some", 1);
+    for key in [&head, &part] {
+        context.catalog.put(key, Bytes::from("odd"), Expect::Any).await.unwrap();
+    }
+    let report = check(&context, true).await;
+    let open = report.findings.iter().filter(|found| !found.repaired);
+    let open: Vec<_> = open.filter(|found| found.problem == Problem::DamagedRow).collect();
+    assert_eq!(open.len(), 2, "{report:#?}");
+    assert!(open.iter().all(|found| found.advice.contains("holdall rebuild")));
 }

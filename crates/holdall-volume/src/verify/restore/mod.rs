@@ -2,6 +2,7 @@
 //! checkpoint, log, and the commits not yet in it.
 
 mod log_rows;
+mod own;
 mod replay;
 mod retention;
 mod segments;
@@ -38,8 +39,16 @@ pub(super) struct Lost {
     pub(super) retention: bool,
 }
 
+/// Restores what the meaning of all other rows depends on. Comes before they are looked at.
+pub(super) async fn own(verifier: &mut Verifier<'_>) -> Result<()> {
+    own::volume(verifier).await?;
+    own::sealed(verifier).await
+}
+
 /// Restores what can be restored.
 pub(super) async fn rows(verifier: &mut Verifier<'_>) -> Result<()> {
+    own::head(verifier).await?;
+    own::writers(verifier).await?;
     segments::mend(verifier).await?;
     log_rows::commits(verifier).await?;
     log_rows::inline(verifier).await?;
