@@ -1,0 +1,145 @@
+//! Reading: each answer is of one statement, so of one moment.
+
+use holdall_core::{
+    ByteRange, Bytes, Error, Key, List, Object, Operation, Page, Result, Revision, Row,
+};
+use tokio_postgres::Row as Answer;
+
+use crate::VALUE_BYTES_MAX;
+use crate::call::{Kind, Server, column};
+
+/// The most rows of one page.
+const PAGE_ROWS_MAX: usize = 10_000;
+/// The most bytes of values in one page of more than one row.
+const PAGE_BYTES_MAX: i64 = 16 << 20;
+
+impl Server {
+    pub(crate) async fn get(&self, key: &Key, range: ByteRange) -> Result<Option<Object>> {
+        const OPERATION: Operation = Operation::Get;
+        let range = range.clip(VALUE_BYTES_MAX as u64)?;
+        let (start, length) = (range.start.cast_signed(), (range.end - range.start).cast_signed());
+        let key = key.as_bytes();
+        let whole = start == 0 && length == VALUE_BYTES_MAX as i64;
+        let answer = if whole {
+            self.call(OPERATION, Kind::Read, &self.statements.get, &[&key]).await?
+        } else {
+            let statement = &self.statements.get_range;
+            self.call(OPERATION, Kind::Read, statement, &[&key, &start, &length]).await?
+        };
+        let Some(row) = answer.first() else {
+            return Ok(None);
+        };
+        object(OPERATION, row, start..start + length).map(Some)
+    }
+
+    pub(crate) async fn get_many(&self, keys: &[Key]) -> Result<Vec<Option<Object>>> {
+        const OPERATION: Operation = Operation::Get;
+        let mut objects = vec![None; keys.len()];
+        if keys.is_empty() {
+            return Ok(objects);
+        }
+        let asked: Vec<&[u8]> = keys.iter().map(Key::as_bytes).collect();
+        let statement = &self.statements.get_many;
+        for row in self.call(OPERATION, Kind::Read, statement, &[&asked]).await? {
+            let place: i64 = column(OPERATION, &row, 3)?;
+            let place = usize::try_from(place - 1).ok().and_then(|at| objects.get_mut(at));
+            if let Some(place) = place {
+                *place = Some(object(OPERATION, &row, 0..i64::MAX)?);
+            }
+        }
+        Ok(objects)
+    }
+
+    pub(crate) async fn list(&self, list: &List) -> Result<Page> {
+        let (first, end) = (first(list), end(&list.prefix));
+        let rows = list.limit.min(PAGE_ROWS_MAX);
+        if list.values {
+            self.values(&first, &end, rows).await
+        } else {
+            self.keys(&first, &end, rows).await
+        }
+    }
+
+    async fn keys(&self, first: &[u8], end: &[u8], limit: usize) -> Result<Page> {
+        const OPERATION: Operation = Operation::List;
+        // One row more, to know whether there are more.
+        let asked = limit as i64 + 1;
+        let statement = &self.statements.list;
+        let answer = self.call(OPERATION, Kind::Read, statement, &[&first, &end, &asked]).await?;
+        let mut page = Page { more: answer.len() > limit, ..Page::default() };
+        for row in answer.iter().take(limit) {
+            let key = key(column(OPERATION, row, 0)?)?;
+            page.rows.push(Row { key, size: size(column(OPERATION, row, 1)?), object: None });
+        }
+        Ok(page)
+    }
+
+    async fn values(&self, first: &[u8], end: &[u8], limit: usize) -> Result<Page> {
+        const OPERATION: Operation = Operation::List;
+        let statement = &self.statements.list_values;
+        let arguments: [&(dyn tokio_postgres::types::ToSql + Sync); 4] =
+            [&first, &end, &(limit as i64), &PAGE_BYTES_MAX];
+        let answer = self.call(OPERATION, Kind::Read, statement, &arguments).await?;
+        let mut page = Page::default();
+        for row in &answer {
+            let key = key(column(OPERATION, row, 3)?)?;
+            let object = object(OPERATION, row, 0..i64::MAX)?;
+            page.more = column::<Option<bool>>(OPERATION, row, 4)?.unwrap_or(false);
+            page.rows.push(Row { key, size: object.size, object: Some(object) });
+        }
+        Ok(page)
+    }
+}
+
+/// The first key that a listing wants.
+fn first(list: &List) -> Vec<u8> {
+    use std::ops::Bound;
+    match list.lower_bound() {
+        Bound::Included(start) => start.as_bytes().to_vec(),
+        // The key right behind another is that key and a zero byte.
+        Bound::Excluded(start) => [start.as_bytes(), &[0]].concat(),
+        Bound::Unbounded => Vec::new(),
+    }
+}
+
+/// The first key behind all that begin with a prefix. UTF-8 has no byte 255, so that every last
+/// byte has a next one, and a key of this byte alone is behind all keys.
+fn end(prefix: &str) -> Vec<u8> {
+    let mut end = prefix.as_bytes().to_vec();
+    match end.last_mut() {
+        Some(last) => *last += 1,
+        None => end.push(u8::MAX),
+    }
+    end
+}
+
+fn key(bytes: &[u8]) -> Result<Key> {
+    let key = std::str::from_utf8(bytes).ok().and_then(|text| Key::parse(text).ok());
+    key.ok_or_else(|| {
+        let message = "a key of the table is no UTF-8 of 1 to 1024 bytes; another program wrote it";
+        Error::corrupt(Operation::List, message)
+    })
+}
+
+fn size(bytes: i64) -> u64 {
+    bytes.max(0).cast_unsigned()
+}
+
+/// Revision, size and value of a row, of which these bytes were asked.
+fn object(operation: Operation, row: &Answer, asked: std::ops::Range<i64>) -> Result<Object> {
+    let revision: i64 = column(operation, row, 0)?;
+    let whole: i64 = column(operation, row, 1)?;
+    let value: Option<&[u8]> = column(operation, row, 2)?;
+    let expected = asked.end.min(whole) - asked.start.min(whole);
+    match value {
+        Some(value) if value.len() as i64 == expected => Ok(Object {
+            value: Bytes::copy_from_slice(value),
+            revision: Revision::number(revision.cast_unsigned()),
+            size: size(whole),
+        }),
+        _ => {
+            let message = "a part of the value is missing; restore the tables from a copy";
+            Err(Error::corrupt(operation, message))
+        }
+    }
+}
