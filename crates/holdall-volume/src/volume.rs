@@ -1,8 +1,9 @@
 //! An open volume: created, opened, told what to do, closed.
 
+mod background;
+
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Weak};
-use std::time::Duration;
 
 use holdall_core::{
     Backend, BackendExt, Batch, Env, Error, ErrorKind, Expect, Operation, Result, Timestamp,
@@ -10,7 +11,7 @@ use holdall_core::{
 use serde::Serialize;
 
 use crate::checkpoint::checkpoint;
-use crate::commit::{CommitContext, Committer, Maintain, Request, Write};
+use crate::commit::{CommitContext, Committer, Request, Write};
 use crate::data::{DataContext, PackSettings, Packer, ReadSettings, Reader};
 use crate::format::checkpoint::CheckpointId;
 use crate::format::chunk::ChunkSecret;
@@ -21,7 +22,7 @@ use crate::format::policy::{Policy, VolumeRow};
 use crate::format::row;
 use crate::format::segment::SegmentId;
 use crate::read::ReadContext;
-use crate::seal::{SealContext, seal};
+use crate::seal::SealContext;
 use crate::verify::rewrite::rewrite;
 use crate::verify::{Report, VerifyContext, VerifyOptions, verify};
 
@@ -30,12 +31,6 @@ const DATA_VALUE_BYTES_MIN: u64 = 5 << 20;
 
 /// After how many committed bytes the log is sealed in the background.
 const SEAL_BYTES: u64 = 8 << 20;
-
-/// How often an open writer looks whether there is something to seal or a lease to renew.
-const HEARTBEAT: Duration = Duration::from_secs(5);
-
-/// After the n-th failure to seal in a row, 2ⁿ − 1 of these looks are left out; of n, this counts.
-const FAILURES_MAX: u32 = 4;
 
 /// Where a volume lives and who opens it.
 #[derive(Clone, Debug)]
@@ -241,6 +236,7 @@ impl Volume {
         shared.commit(Request::one(Write::SetVolume(Box::new(row)))).await?;
         shared.write_object().await.map_err(|error| {
             // The next seal mends it, which comes by itself.
+            shared.object_is_current.store(false, Ordering::SeqCst);
             shared.committer.keep_unsealed();
             let message = "the volume was changed, but not yet its copy on the data backend, which \
                            a rebuild reads; that follows by itself, or with `seal`";
@@ -349,7 +345,7 @@ impl Shared {
         let writer = Arc::new(Writer { packer });
         *slot = Some(Arc::clone(&writer));
         let (weak, env) = (Arc::downgrade(self), self.resources.env.clone());
-        self.resources.env.spawn(heartbeat(weak, env));
+        self.resources.env.spawn(background::heartbeat(weak, env));
         Ok(writer)
     }
 
@@ -376,66 +372,6 @@ impl Shared {
         })
     }
 
-    pub(crate) async fn seal(self: &Arc<Self>) -> Result<Sealed> {
-        let _one_at_a_time = self.sealing.lock().await;
-        let sealed = seal(&self.seal_context().await?).await?;
-        if !self.object_is_current.load(Ordering::SeqCst) {
-            // The log is sealed whatever comes of this, and the next seal tries it again.
-            let _ = self.mend_object().await;
-        }
-        Ok(sealed)
-    }
-
-    /// Seals in the background. What cannot be sealed now, the heartbeat tries again.
-    async fn seal_waiting(self: &Arc<Self>) -> Result<()> {
-        let sealed = self.seal().await.inspect_err(|_| self.committer.keep_unsealed());
-        sealed.map(drop)
-    }
-
-    /// The volume's row as the catalog has it now.
-    async fn row(&self) -> Result<VolumeRow> {
-        let key = CatalogKeys::new(self.id).volume();
-        let found = self.resources.catalog.get_all(&key).await?;
-        let found = found.ok_or_else(|| {
-            let message = "the volume has lost its own row; run `holdall rebuild`";
-            Error::corrupt(Operation::Get, message).with_key(&key)
-        })?;
-        row::decode(&key, &found.value)
-    }
-
-    /// Writes the volume's object as the row is.
-    async fn write_object(&self) -> Result<()> {
-        let key = DataKeys::new(self.id).volume();
-        loop {
-            let row = self.row().await?;
-            let object = row.encode_object(self.id)?;
-            self.resources.data.put(&key, object, Expect::Any).await?;
-            // Another handle may have changed the row and written its object before this one.
-            if self.row().await? == row {
-                self.object_is_current.store(true, Ordering::SeqCst);
-                return Ok(());
-            }
-        }
-    }
-
-    /// Writes the volume's object anew if it is missing, damaged, or not as the row: whoever
-    /// changed the row may have ended before writing it.
-    async fn mend_object(&self) -> Result<()> {
-        let found = self.resources.data.get_all(&DataKeys::new(self.id).volume()).await;
-        let object = found.and_then(|found| {
-            found.map(|found| VolumeRow::decode_object(self.id, &found.value)).transpose()
-        });
-        match object {
-            Ok(Some(object)) if object == self.row().await? => {
-                self.object_is_current.store(true, Ordering::SeqCst);
-                Ok(())
-            }
-            // What a newer program wrote, or cannot be read now, may well be right.
-            Err(error) if error.kind() != ErrorKind::Corrupt => Err(error),
-            _ => self.write_object().await,
-        }
-    }
-
     /// Commits, and sees to it that the log follows.
     pub(crate) async fn commit(
         self: &Arc<Self>,
@@ -454,42 +390,6 @@ impl Shared {
             self.seal_in_background();
         }
         Ok(committed)
-    }
-
-    fn seal_in_background(self: &Arc<Self>) {
-        let shared = Arc::clone(self);
-        self.resources.env.spawn(async move {
-            // Nothing is lost meanwhile: the commits are in the catalog.
-            let _ = shared.seal_waiting().await;
-        });
-    }
-}
-
-/// Keeps a writer's lease and seals what has waited, as long as the volume is open. After failures
-/// it waits longer and longer before it tries to seal again.
-async fn heartbeat(shared: Weak<Shared>, env: Env) {
-    let (mut failures, mut left_out) = (0_u32, 0_u32);
-    loop {
-        let Some(lease) = shared.upgrade().map(|s| s.committer.volume().policy.lease) else {
-            return;
-        };
-        env.sleep(HEARTBEAT.min(lease / 3)).await;
-        let Some(shared) = shared.upgrade() else { return };
-        if left_out > 0 {
-            left_out -= 1;
-        } else if shared.committer.take_unsealed(1) {
-            let sealed = shared.seal_waiting().await.is_ok();
-            failures = if sealed { 0 } else { (failures + 1).min(FAILURES_MAX) };
-            left_out = (1 << failures) - 1;
-        }
-        let renew = shared.committer.needs_renewal().await;
-        if renew
-            && let Err(error) =
-                shared.committer.submit(Request::one(Write::Maintain(Maintain::Renew))).await
-            && error.kind() == ErrorKind::Closed
-        {
-            return;
-        }
     }
 }
 

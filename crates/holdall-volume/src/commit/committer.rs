@@ -99,6 +99,12 @@ impl Committer {
         due
     }
 
+    /// Notes that what was taken to be sealed was not.
+    pub(crate) fn keep_unsealed(&self) {
+        let mut unsealed = self.0.unsealed.lock().unwrap_or_else(PoisonError::into_inner);
+        *unsealed = (*unsealed).max(1);
+    }
+
     /// The epoch of this writer, which it takes now if it has none.
     pub(crate) async fn epoch(&self) -> Result<u64> {
         if let Some(reason) = self.0.queue().closed.clone() {

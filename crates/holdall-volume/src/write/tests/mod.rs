@@ -1,6 +1,7 @@
 //! Tests of writing in which something happens between two calls of the catalog.
 #![allow(clippy::unwrap_used, reason = "tests")]
 
+mod background;
 mod collected;
 mod uploads;
 
@@ -43,9 +44,13 @@ impl std::fmt::Debug for Trapped {
 }
 
 impl Trapped {
+    fn on(inner: &Arc<dyn Backend>) -> Self {
+        Self { inner: Arc::clone(inner), trap: Arc::default() }
+    }
+
     /// The volume of a bed, opened on a catalog that can be trapped.
     async fn open(bed: &Bed) -> (Self, Volume) {
-        let trapped = Self { inner: Arc::clone(&bed.catalog), trap: Arc::default() };
+        let trapped = Self::on(&bed.catalog);
         let catalog = Arc::new(trapped.clone());
         let volume = Volume::open(Resources { catalog, ..bed.resources() }, bed.id).await.unwrap();
         (trapped, volume)
