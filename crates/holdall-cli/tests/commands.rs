@@ -84,6 +84,13 @@ fn the_past_is_kept_as_long_as_the_volume_says() {
     let history = place.run("history a --json").expect(0).objects();
     assert_eq!(history.len(), 3);
     let first = history[2]["entry"]["version"].as_u64().unwrap();
+    let page = place.run("history a --json --limit 2").expect(0).objects();
+    assert_eq!(page, history[..2]);
+    let last = &page[1]["entry"]["version"];
+    let rest = place.run(&format!("history a --json --after {last}")).expect(0).objects();
+    assert_eq!(rest, history[2..]);
+    assert!(place.run(&format!("history a --after {first}")).expect(0).text().is_empty());
+    assert_eq!(place.run("history a --limit 2").expect(0).text().lines().count(), 3);
     let written = history[1]["entry"]["written"].as_str().unwrap().to_owned();
     assert_eq!(place.run(&format!("cat a --version {first}")).expect(0).text(), "one");
     assert_eq!(place.run_words(["cat", "a", "--at", &written]).expect(0).text(), "two");

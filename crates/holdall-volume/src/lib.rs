@@ -18,6 +18,8 @@ mod volume;
 mod write;
 
 pub use commit::{Committed, Condition};
-pub use read::{At, ChangePage, EntryPage, ListOptions, Query, Reading, VersionInfo, View};
+pub use read::{
+    At, ChangePage, EntryPage, ListOptions, Query, Reading, VersionInfo, VersionPage, View,
+};
 pub use volume::{Resources, Usage, Volume};
 pub use write::{PartInfo, PutItem, PutOptions, SnapshotInfo, Transaction, Upload, UploadInfo};

@@ -296,7 +296,7 @@ impl Run {
     /// Compares every name at every version.
     async fn check_all(&self) {
         for text in NAMES {
-            let infos = self.volume.versions(&name(text)).await.unwrap();
+            let infos = self.volume.versions(&name(text), None, 100_000).await.unwrap().versions;
             let found: BTreeMap<u64, Option<u64>> = infos
                 .iter()
                 .map(|info| (info.entry.version, info.superseded.map(|(version, _)| version)))

@@ -21,10 +21,11 @@ async fn main() -> holdall::Result<()> {
     };
 
     let name = Name::parse("hello")?;
-    let seen = volume.versions(&name).await?.len();
-    volume.put(&name, format!("hello, for time {}", seen + 1), PutOptions::default()).await?;
+    let hello = format!("hello, at {}", holdall::env().now());
+    volume.put(&name, hello, PutOptions::default()).await?;
 
-    for version in volume.versions(&name).await? {
+    // The newest ten; `next` of a page says where the older ones begin.
+    for version in volume.versions(&name, None, 10).await?.versions {
         let number = version.entry.version;
         if let Some(reading) = volume.get_version(&name, number).await? {
             println!("commit {number}: {}", String::from_utf8_lossy(&reading.bytes().await?));

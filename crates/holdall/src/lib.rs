@@ -146,14 +146,18 @@
 //!
 //! `lmdb` (on by default): the embedded engine, `lmdb://` and `journal+lmdb://`.
 
+mod config;
 mod engine;
 mod registry;
+mod secrets;
 mod settings;
 pub mod units;
 mod volumes;
 
+pub use config::{Config, NamedBackend, VolumeConfig};
 pub use engine::{Engine, EngineBuilder, EngineMetrics, ReadOptions, WriteOptions};
 pub use registry::SCHEMES;
+pub use secrets::refuse_literal;
 pub use settings::{
     Settings, format_compression, parse_compression, parse_location, set_policy_field,
 };
@@ -174,8 +178,8 @@ pub use holdall_volume::format::log::{Change, Commit};
 pub use holdall_volume::format::policy::{Compression, Policy};
 pub use holdall_volume::{
     At, ChangePage, Committed, Condition, EntryPage, ListOptions, PartInfo, PutItem, PutOptions,
-    Query, Reading, SnapshotInfo, Transaction, Upload, UploadInfo, Usage, VersionInfo, View,
-    Volume, gc, rebuild, verify,
+    Query, Reading, SnapshotInfo, Transaction, Upload, UploadInfo, Usage, VersionInfo, VersionPage,
+    View, Volume, gc, rebuild, verify,
 };
 
 /// Opens the backend of a location, with limits and counts round it.

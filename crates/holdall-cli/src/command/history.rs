@@ -2,7 +2,7 @@
 
 use clap::Args;
 use holdall::units::format_size;
-use holdall::{Change, Commit, Name, Version, Volume};
+use holdall::{Change, Commit, Name, Version, VersionInfo, Volume};
 use serde_json::json;
 
 use super::shape::EntryShape;
@@ -20,11 +20,12 @@ const PAGE: usize = 500;
 pub(crate) struct History {
     /// The entry's name.
     name: Option<String>,
-    /// Only commits behind this one; the last one shown is where to go on.
-    #[arg(long, value_name = "COMMIT", default_value_t = 0, conflicts_with = "name")]
-    after: Version,
-    /// At most so many commits.
-    #[arg(long, value_name = "COUNT", conflicts_with = "name")]
+    /// Only commits behind this one, or with a name versions older than it; the last one shown is
+    /// where to go on.
+    #[arg(long, value_name = "COMMIT")]
+    after: Option<Version>,
+    /// At most so many commits, or versions.
+    #[arg(long, value_name = "COUNT")]
     limit: Option<usize>,
 }
 
@@ -32,14 +33,14 @@ impl History {
     pub(crate) async fn run(self, app: &App) -> Result {
         let volume = app.volume().await?;
         match &self.name {
-            Some(name) => versions(app, &volume, name).await?,
+            Some(name) => self.versions(app, &volume, name).await?,
             None => self.commits(app, &volume).await?,
         }
         Ok(Done::Whole)
     }
 
     async fn commits(&self, app: &App, volume: &Volume) -> Result<()> {
-        let (mut after, mut left) = (self.after, self.limit.unwrap_or(usize::MAX));
+        let (mut after, mut left) = (self.after.unwrap_or(0), self.limit.unwrap_or(usize::MAX));
         while left > 0 {
             let page = volume.changes(after, left.min(PAGE)).await?;
             for commit in &page.commits {
@@ -63,13 +64,32 @@ impl History {
         }
         Ok(())
     }
+
+    async fn versions(&self, app: &App, volume: &Volume, name: &str) -> Result<()> {
+        let entry = Name::parse(name)?;
+        let (mut after, mut left) = (self.after, self.limit.unwrap_or(usize::MAX));
+        let mut first = true;
+        while left > 0 {
+            let page = volume.versions(&entry, after, left.min(PAGE)).await?;
+            if page.versions.is_empty() && page.next.is_none() && first && after.is_none() {
+                return Err(app.no_entry(name));
+            }
+            if !page.versions.is_empty() {
+                show(app, name, &page.versions, first)?;
+                first = false;
+            }
+            left = left.saturating_sub(page.versions.len());
+            after = page.next;
+            if after.is_none() {
+                break;
+            }
+        }
+        Ok(())
+    }
 }
 
-async fn versions(app: &App, volume: &Volume, name: &str) -> Result<()> {
-    let versions = volume.versions(&Name::parse(name)?).await?;
-    if versions.is_empty() {
-        return Err(app.no_entry(name));
-    }
+/// Shows some versions, the heads of the columns above the first ones.
+fn show(app: &App, name: &str, versions: &[VersionInfo], first: bool) -> Result<()> {
     let mut table = Table::new(&["VERSION", "WRITTEN", "SIZE", "UNTIL", "DIGEST"]);
     for version in versions {
         let entry = &version.entry;
@@ -94,7 +114,8 @@ async fn versions(app: &App, volume: &Volume, name: &str) -> Result<()> {
         table.add([entry.version.to_string(), written, size, until, short]);
     }
     if !app.output.is_json() {
-        table.lines().try_for_each(|line| app.output.line(&line))?;
+        let mut lines = table.lines().skip(usize::from(!first));
+        lines.try_for_each(|line| app.output.line(&line))?;
     }
     Ok(())
 }

@@ -1,18 +1,25 @@
 //! The past of one name.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use holdall_core::{BackendExt, Key, List, Result, Timestamp};
 
 use super::merge::history_parts;
-use super::scan::no_value;
 use super::{ReadContext, Reading};
 use crate::format::entry::{Entry, Name, Version};
 use crate::format::history::HistoryRow;
 
 /// How many rows are read at once: each may carry inline bytes.
 const ROWS: usize = 256;
+
+/// How many keys are read at once.
+const KEYS: usize = 1000;
+
+/// The first stretch of commits that is searched for versions is so many times as long as the
+/// page, and each further one so many times as long as the one before.
+const STRETCH: u64 = 16;
 
 /// One version of a name.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,39 +33,108 @@ pub struct VersionInfo {
     pub current: bool,
 }
 
-/// The versions of a name that are kept, newest first.
-pub(super) async fn versions(context: &ReadContext, name: &Name) -> Result<Vec<VersionInfo>> {
+/// Some versions of a name, newest first, and where to go on.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct VersionPage {
+    /// The versions.
+    pub versions: Vec<VersionInfo>,
+    /// Pass this as `after` to go on; nothing if this is the last page.
+    pub next: Option<Version>,
+}
+
+/// One page of the versions of a name that are kept, newest first.
+pub(super) async fn versions(
+    context: &ReadContext,
+    name: &Name,
+    after: Option<Version>,
+    limit: usize,
+) -> Result<VersionPage> {
+    super::list::check(limit, None)?;
+    let end = after.unwrap_or(Version::MAX);
     // The present first: a version that is superseded meanwhile is then found in history.
     let newest = present(context, name).await?;
-    let mut found = Vec::new();
-    let mut list = List::prefix(context.keys.history_of(name)).limit(ROWS).with_values();
-    loop {
-        let page = context.catalog.list(&list).await?;
-        for row in &page.rows {
-            let Some(object) = &row.object else { return Err(no_value(row)) };
-            let mut history = HistoryRow::decode(&row.key, &object.value)?;
+    let (kept, mut more) = newest_before(context, name, end, limit).await?;
+    let mut versions = Vec::with_capacity(kept.len() + 1);
+    for some in kept.chunks(ROWS) {
+        let keys: Vec<Key> =
+            some.iter().map(|version| context.keys.history(name, *version)).collect();
+        let rows = context.catalog.get_many(&keys).await?;
+        for (key, object) in keys.iter().zip(rows) {
+            // Nothing if it was forgotten meanwhile.
+            let Some(object) = object else { continue };
+            let mut history = HistoryRow::decode(key, &object.value)?;
             history.entry.inline = Bytes::new();
-            found.push(VersionInfo {
+            versions.push(VersionInfo {
                 entry: history.entry,
                 superseded: Some((history.superseded, history.superseded_time)),
                 current: false,
             });
         }
-        match page.rows.last() {
-            Some(last) if page.more => list = list.after(last.key.as_str()),
-            _ => break,
-        }
     }
     if let Some((_, mut entry)) = newest
-        && found.iter().all(|older| older.entry.version != entry.version)
+        && entry.version < end
+        && versions.iter().all(|older| older.entry.version != entry.version)
     {
         entry.inline = Bytes::new();
         let current = entry.expires.is_none() || !entry.is_expired(context.env.now());
-        found.push(VersionInfo { entry, superseded: None, current });
+        versions.push(VersionInfo { entry, superseded: None, current });
     }
     // What was written and superseded between the two readings is newer still.
-    found.sort_unstable_by_key(|version| std::cmp::Reverse(version.entry.version));
-    Ok(found)
+    versions.sort_unstable_by_key(|version| std::cmp::Reverse(version.entry.version));
+    let mut last = kept.first().copied();
+    if versions.len() > limit {
+        versions.truncate(limit);
+        (more, last) = (true, versions.last().map(|version| version.entry.version));
+    }
+    Ok(VersionPage { versions, next: last.filter(|_| more) })
+}
+
+/// The newest superseded versions of a name before this one, at most `limit`, in ascending order,
+/// and whether there are older ones.
+///
+/// Backends list forward only. So this lists ever longer stretches that end there, until one has
+/// enough: of a name with a long history only its end is read.
+async fn newest_before(
+    context: &ReadContext,
+    name: &Name,
+    end: Version,
+    limit: usize,
+) -> Result<(Vec<Version>, bool)> {
+    let head = context.head().await?.sequence;
+    let end = end.min(head.saturating_add(1));
+    let mut stretch = (limit as u64).saturating_mul(STRETCH);
+    loop {
+        let from = end.saturating_sub(stretch);
+        let mut found = VecDeque::new();
+        let mut list = List::prefix(context.keys.history_of(name))
+            .at(context.keys.history(name, from).as_str())
+            .limit(KEYS);
+        'pages: loop {
+            let page = context.catalog.list(&list).await?;
+            for row in &page.rows {
+                let (_, version) = history_parts(context, row)?;
+                if version >= end {
+                    break 'pages;
+                }
+                found.push_back(version);
+                if found.len() > limit.saturating_add(1) {
+                    found.pop_front();
+                }
+            }
+            match page.rows.last() {
+                Some(last) if page.more => list = list.after(last.key.as_str()),
+                _ => break,
+            }
+        }
+        let more = found.len() > limit;
+        if more {
+            found.pop_front();
+        }
+        if more || from == 0 {
+            return Ok((found.into(), more));
+        }
+        stretch = stretch.saturating_mul(STRETCH);
+    }
 }
 
 /// Looks up one version, current or superseded.

@@ -32,7 +32,7 @@ use holdall_core::{Backend, BackendExt, Env, Error, Operation, Result};
 
 pub use feed::ChangePage;
 pub use find::Query;
-pub use history::VersionInfo;
+pub use history::{VersionInfo, VersionPage};
 pub use list::{EntryPage, ListOptions};
 pub use pin::At;
 pub use reading::Reading;
@@ -143,16 +143,23 @@ impl Volume {
         self.view().find(query).await
     }
 
-    /// The versions of a name that are kept, newest first.
+    /// One page of the versions of a name that are kept, newest first: those older than `after`,
+    /// or all, and at most `limit` of them. Pass [`VersionPage::next`] as `after` to go on.
     ///
     /// The entries come without inline bytes: read them with [`get_version`](Self::get_version).
     /// Where one version's `superseded` is not the version of the next newer one, the name was
-    /// deleted, or versions between the two are no longer kept.
+    /// deleted, or versions between the two are no longer kept. A page may hold fewer than `limit`
+    /// although there are more, if some are forgotten while it is read.
     ///
     /// # Errors
-    /// Those of the catalog; `Corrupt` if a row is damaged.
-    pub async fn versions(&self, name: &Name) -> Result<Vec<VersionInfo>> {
-        history::versions(&self.shared.read, name).await
+    /// `Invalid` if the limit is 0; those of the catalog; `Corrupt` if a row is damaged.
+    pub async fn versions(
+        &self,
+        name: &Name,
+        after: Option<Version>,
+        limit: usize,
+    ) -> Result<VersionPage> {
+        history::versions(&self.shared.read, name, after, limit).await
     }
 
     /// Looks up one version of an entry to read its bytes, current or superseded, ended or not.

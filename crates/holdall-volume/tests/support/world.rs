@@ -127,7 +127,7 @@ pub async fn kept(volume: &Volume, names: &[String]) -> Result<Kept> {
     let mut all = BTreeMap::new();
     for text in names {
         let name = name(text);
-        for info in volume.versions(&name).await? {
+        for info in volume.versions(&name, None, 100_000).await?.versions {
             let version = info.entry.version;
             let reading = volume.get_version(&name, version).await?;
             let reading = reading.unwrap_or_else(|| panic!("{name} {version} is listed"));

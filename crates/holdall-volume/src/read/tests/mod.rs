@@ -22,7 +22,7 @@ use crate::format::chunk::{Content, Digest};
 use crate::format::entry::{Entry, Name};
 use crate::format::keys::CatalogKeys;
 use crate::format::policy::Policy;
-use crate::{ListOptions, PutOptions, Resources, Volume};
+use crate::{ListOptions, PutOptions, Resources, VersionInfo, Volume};
 
 const HOUR: Duration = Duration::from_secs(3600);
 
@@ -107,6 +107,26 @@ impl Bed {
 
     fn pass(&self, duration: Duration) {
         self.micros.fetch_add(duration.as_micros() as u64, Ordering::SeqCst);
+    }
+
+    /// All versions of a name, read in pages of two sizes that say the same.
+    async fn versions(&self, name: &Name) -> Vec<VersionInfo> {
+        let mut all = [Vec::new(), Vec::new()];
+        for (all, limit) in all.iter_mut().zip([3, 1000]) {
+            let mut after = None;
+            loop {
+                let page = self.volume.versions(name, after, limit).await.unwrap();
+                assert!(page.versions.len() <= limit);
+                all.extend(page.versions);
+                after = page.next;
+                if after.is_none() {
+                    break;
+                }
+            }
+        }
+        let [small, large] = all;
+        assert_eq!(small, large);
+        large
     }
 
     async fn put(&self, at: &str, bytes: impl Into<Bytes>) -> u64 {

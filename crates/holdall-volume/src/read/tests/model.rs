@@ -105,7 +105,7 @@ async fn check_view(view: &View, held: &BTreeMap<String, Bytes>, chance: &mut Ch
 async fn check_names(bed: &Bed, model: &Expected) {
     for at in NAMES {
         let mut found = Vec::new();
-        for info in bed.volume.versions(&name(at)).await.unwrap() {
+        for info in bed.versions(&name(at)).await {
             let version = info.entry.version;
             let reading = bed.volume.get_version(&name(at), version).await.unwrap().unwrap();
             if let Some((superseded, _)) = info.superseded

@@ -3,7 +3,7 @@
 use holdall_core::{Expect, List};
 
 use super::*;
-use crate::{At, Condition, VersionInfo};
+use crate::{At, Condition, VersionPage};
 
 async fn read(view: &crate::View, at: &str) -> Option<Bytes> {
     let reading = view.get(&name(at)).await.unwrap()?;
@@ -157,7 +157,7 @@ async fn versions_come_newest_first() {
         });
         shape.collect()
     };
-    let versions = bed.volume.versions(&x).await.unwrap();
+    let versions = bed.versions(&x).await;
     let wanted = [(5, None, true), (2, Some(3), false), (1, Some(2), false)];
     assert_eq!(shape(&versions), wanted);
     assert!(versions.iter().all(|info| info.entry.inline.is_empty()));
@@ -168,9 +168,9 @@ async fn versions_come_newest_first() {
     assert!(bed.volume.get_version(&x, 3).await.unwrap().is_none());
     bed.put_until("x", bed.now().plus(HOUR)).await;
     bed.pass(HOUR);
-    let versions = bed.volume.versions(&x).await.unwrap();
+    let versions = bed.versions(&x).await;
     assert_eq!(shape(&versions)[0], (6, None, false));
-    assert!(bed.volume.versions(&name("none")).await.unwrap().is_empty());
+    assert!(bed.versions(&name("none")).await.is_empty());
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -180,7 +180,25 @@ async fn a_name_with_many_versions_is_read_in_pages() {
         bed.put("m", format!("{number}")).await;
     }
     bed.put("z", "z").await;
-    assert_eq!(bed.volume.versions(&name("m")).await.unwrap().len(), 1500);
+    // One look at the present, one at the head, one listing and one reading, however many there
+    // are: and what is listed lies where the page ends.
+    bed.recording.take();
+    let page = bed.volume.versions(&name("m"), Some(1000), 7).await.unwrap();
+    let versions: Vec<u64> = page.versions.iter().map(|info| info.entry.version).collect();
+    assert_eq!((versions, page.next), ((993..1000).rev().collect(), Some(993)));
+    bed.recording.assert_calls(&[(Method::Get, 2), (Method::List, 1), (Method::GetMany, 1)]);
+    let all = bed.versions(&name("m")).await;
+    let numbers = all.iter().map(|info| info.entry.version);
+    assert!(numbers.eq((1..=1500).rev()));
+    for limit in [1, 2, 1499, 1500, usize::MAX] {
+        let page = bed.volume.versions(&name("m"), None, limit).await.unwrap();
+        assert_eq!(page.versions, all[..limit.min(1500)], "{limit}");
+        let last = page.versions.last().map(|info| info.entry.version);
+        assert_eq!(page.next, last.filter(|last| *last > 1), "{limit}");
+    }
+    let end = bed.volume.versions(&name("m"), Some(1), 10).await.unwrap();
+    assert_eq!(end, VersionPage::default());
+    assert_invalid(bed.volume.versions(&name("m"), None, 0).await, "limit is 0");
     for commit in [1, 999, 1000, 1001, 1400, 1500] {
         let view = bed.volume.as_of(At::Commit(commit)).await.unwrap();
         assert_eq!(read(&view, "m").await.unwrap(), format!("{}", commit - 1));
