@@ -6,7 +6,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use futures::future::{Either, select};
-use holdall::{Engine, Env, Error, Location, Operation, Settings, Timestamp, View, Volume};
+use holdall::{
+    Config, Engine, Env, Error, Location, Operation, Policy, Settings, Timestamp, View, Volume,
+    VolumeSpec,
+};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::OnceCell;
 
@@ -15,6 +18,9 @@ use crate::failure::{Done, Failure, Result};
 use crate::output::Output;
 use crate::progress::Progress;
 use crate::times;
+
+/// The configuration that is found without being named.
+const CONFIG: &str = "holdall.yaml";
 
 /// What commands work with.
 #[derive(Debug)]
@@ -105,6 +111,7 @@ impl App {
             Command::Status(command) => command.run(self).await,
             Command::Volume(command) => command.run(self).await,
             Command::Backend(command) => command.run(self).await,
+            Command::Config(command) => command.run(self).await,
             Command::Bench(command) => command.run(self).await,
             Command::Completions(command) => command.run(self),
         }
@@ -130,8 +137,25 @@ impl App {
         Progress::bytes(!self.global.json && !self.global.quiet)
     }
 
+    /// The configuration, if there is one.
+    pub(crate) fn config(&self) -> Result<Option<Config>> {
+        let path = match &self.global.config {
+            Some(path) => path.as_path(),
+            None if Path::new(CONFIG).exists() => Path::new(CONFIG),
+            None => return Ok(None),
+        };
+        #[allow(clippy::disallowed_methods, reason = "the command looks at its surroundings")]
+        let variables = std::env::vars_os().filter_map(|(name, value)| {
+            Some((name.into_string().ok()?, value.into_string().ok()?))
+        });
+        Ok(Some(Config::read(path, variables)?))
+    }
+
     fn settings(&self) -> Result<Settings> {
-        let mut settings = Settings::home(&self.global.home)?;
+        let mut settings = match self.config()? {
+            Some(config) => config.settings(&self.global.volume, &self.global.home)?,
+            None => Settings::home(&self.global.home)?,
+        };
         settings.holder.clone_from(&self.holder);
         for (field, text) in [("catalog", &self.global.catalog), ("data", &self.global.data)] {
             if let Some(text) = text {
@@ -193,13 +217,23 @@ impl App {
         }
     }
 
-    /// The volume that was named, for writing: the default one is made if it is missing.
+    /// The volume that was named, for writing: the default one is made if it is missing, and so is
+    /// one of the configuration.
     pub(crate) async fn volume_for_writing(&self) -> Result<Volume> {
         let engine = self.engine().await?;
-        if self.global.volume == "default" {
-            return Ok(engine.get_or_create_volume("default").await?);
+        let name = self.global.volume.as_str();
+        let config = self.config()?;
+        let configured = config.as_ref().and_then(|config| config.volumes.get(name));
+        if let (Some(configured), None) = (configured, engine.get_volume(name).await?) {
+            let policy = configured.apply_to(Policy::default())?;
+            return Ok(engine
+                .create_volume(VolumeSpec { policy, ..VolumeSpec::new(name) })
+                .await?);
         }
-        self.named_volume(engine, &self.global.volume).await
+        if name == "default" {
+            return Ok(engine.get_or_create_volume(name).await?);
+        }
+        self.named_volume(engine, name).await
     }
 
     /// The volume now, or as it was then.

@@ -51,6 +51,9 @@ pub(crate) struct Global {
     #[arg(long, global = true, env = "HOLDALL_DATA", value_name = "LOCATION")]
     #[arg(hide_env_values = true)]
     pub(crate) data: Option<String>,
+    /// Backends by name and volumes on them; ./holdall.yaml, if it is there.
+    #[arg(long, global = true, env = "HOLDALL_CONFIG", value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
     /// Writes one JSON object a line, errors too.
     #[arg(long, global = true)]
     pub(crate) json: bool,
@@ -82,6 +85,7 @@ pub(crate) enum Command {
     Status(command::status::Status),
     Volume(command::volume::Volume),
     Backend(command::backend::Backend),
+    Config(command::config::Config),
     Bench(command::bench::Bench),
     Completions(command::completions::Completions),
 }
@@ -110,6 +114,7 @@ impl Command {
             Self::Status(_) => "status",
             Self::Volume(_) => "volume",
             Self::Backend(_) => "backend",
+            Self::Config(_) => "config",
             Self::Bench(_) => "bench",
             Self::Completions(_) => "completions",
         }

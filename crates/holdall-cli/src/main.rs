@@ -34,6 +34,9 @@ const BLOCKING_THREADS_MAX: usize = 32;
 fn main() -> ExitCode {
     memory::share_pools();
     let json = std::env::args_os().any(|word| word == "--json");
+    if let Err(error) = refuse_secrets(std::env::args_os().filter_map(|word| word.into_string().ok())) {
+        return failure::Failure::from(error).report(json, None);
+    }
     let cli = match cli::Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => return refuse(&error, json),
@@ -53,6 +56,19 @@ fn main() -> ExitCode {
     // A read from a terminal or pipe that nobody waits for any more must not hold up the end.
     runtime.shutdown_timeout(SHUTDOWN_MAX);
     code
+}
+
+/// Other users of the machine can read a command line.
+fn refuse_secrets(words: impl Iterator<Item = String>) -> Result<(), holdall::Error> {
+    for word in words {
+        let value = word.strip_prefix("--").and_then(|option| option.split_once('='));
+        let value = value.map_or(word.as_str(), |(_, value)| value);
+        // What is no location is for the command to refuse.
+        if let Ok(location) = holdall::parse_location(value) {
+            holdall::refuse_literal(&location)?;
+        }
+    }
+    Ok(())
 }
 
 /// What clap has to say: help and versions, or what is wrong with the command line.

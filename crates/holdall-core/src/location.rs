@@ -84,6 +84,17 @@ impl Location {
         self.options.get(name).map(String::as_str)
     }
 
+    /// The options that hold secrets, with their values. Never show these.
+    pub fn secrets(&self) -> impl Iterator<Item = (&str, &str)> {
+        let options = self.options.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+        options.filter(|(name, _)| is_secret(name))
+    }
+
+    /// Whether there is a password before the host.
+    pub fn has_password(&self) -> bool {
+        self.authority.rsplit_once('@').is_some_and(|(login, _)| login.contains(':'))
+    }
+
     /// The same location under another scheme: for locations that wrap others (`journal+lmdb`).
     #[must_use]
     pub fn with_scheme(mut self, scheme: &str) -> Self {
@@ -146,9 +157,7 @@ impl fmt::Display for Location {
             None => self.authority.clone(),
         };
         let shown = |name: &str, value: &str| {
-            let name = name.to_ascii_lowercase();
-            let secret = SECRET_WORDS.iter().any(|word| name.contains(word));
-            if secret { "***".to_owned() } else { value.to_owned() }
+            if is_secret(name) { "***".to_owned() } else { value.to_owned() }
         };
         f.write_str(&self.render(shown, &authority))
     }
@@ -166,6 +175,12 @@ impl std::str::FromStr for Location {
     fn from_str(text: &str) -> Result<Self> {
         Self::parse(text)
     }
+}
+
+/// Whether an option's name speaks of a secret.
+fn is_secret(option: &str) -> bool {
+    let option = option.to_ascii_lowercase();
+    SECRET_WORDS.iter().any(|word| option.contains(word))
 }
 
 fn percent_decode(text: &str) -> Option<String> {
@@ -232,6 +247,9 @@ mod tests {
             }
             assert!(shown.contains("region=eu"), "{shown}");
         }
+        assert!(location.has_password());
+        let secrets: Vec<_> = location.secrets().collect();
+        assert_eq!(secrets, [("secret_access_key", "abc"), ("session_token", "def")]);
         assert_eq!(Location::parse(&location.expose()).unwrap(), location);
     }
 

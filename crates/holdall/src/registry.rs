@@ -6,6 +6,7 @@ use holdall_core::{Backend, Env, Error, Location, Memory, Operation, Result};
 use holdall_file::File;
 use holdall_layers::{Limits, Stack, Stacked};
 
+use crate::secrets::look_up;
 use crate::units::nearest;
 
 /// The schemes that this build can open.
@@ -29,6 +30,8 @@ pub(crate) async fn open(
     limits: Limits,
     env: &Env,
 ) -> Result<Stacked> {
+    let shown = location;
+    let location = &look_up(location)?;
     let stack = match location.scheme() {
         "memory" => {
             location.allow_options(&[])?;
@@ -51,7 +54,7 @@ pub(crate) async fn open(
     let opened = stack.with_limits(limits).with_metrics().open(env).await;
     opened.map_err(|error| match error.location() {
         Some(_) => error,
-        None => error.with_location(location),
+        None => error.with_location(shown),
     })
 }
 

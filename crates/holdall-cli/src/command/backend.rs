@@ -82,7 +82,7 @@ impl Backend {
     }
 }
 
-fn facts(profile: &Profile) -> String {
+pub(super) fn facts(profile: &Profile) -> String {
     format!(
         "{}, a returned write survives {}, seen by {}, {}",
         profile.engine,

@@ -4,6 +4,7 @@ pub(crate) mod backend;
 pub(crate) mod bench;
 pub(crate) mod cat;
 pub(crate) mod completions;
+pub(crate) mod config;
 pub(crate) mod cp;
 pub(crate) mod diff;
 pub(crate) mod export;

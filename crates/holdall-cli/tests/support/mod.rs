@@ -69,7 +69,7 @@ impl Place {
         let mut command = Command::new(env!("CARGO_BIN_EXE_holdall"));
         command.args(words).current_dir(self.folder.path());
         command.env("HOLDALL_HOME", self.path("home"));
-        for variable in ["HOLDALL_VOLUME", "HOLDALL_CATALOG", "HOLDALL_DATA"] {
+        for variable in ["HOLDALL_VOLUME", "HOLDALL_CATALOG", "HOLDALL_DATA", "HOLDALL_CONFIG"] {
             command.env_remove(variable);
         }
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());

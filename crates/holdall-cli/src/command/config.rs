@@ -1,0 +1,155 @@
+//! `holdall config check`: whether a configuration can be used, all of it.
+
+use clap::{Args, Subcommand};
+use holdall::{Config as File, Engine, Location, Operation, open_backend};
+use serde_json::{Value, json};
+
+use super::backend::facts;
+use super::shape::PolicyShape;
+use crate::app::App;
+use crate::failure::{Done, Failure, Result};
+
+/// Looks at the configuration.
+#[derive(Args, Debug)]
+pub(crate) struct Config {
+    #[command(subcommand)]
+    action: Action,
+}
+
+#[derive(Debug, Subcommand)]
+enum Action {
+    /// Opens every backend and volume of the configuration, and reports each.
+    ///
+    /// Makes no volume. Exit code 1 if something cannot be opened, or a volume's policy is not
+    /// what the configuration says.
+    Check,
+    /// Makes the volumes that are missing, and gives each the policy of the configuration.
+    Apply,
+}
+
+/// What was found of one backend or volume.
+struct Finding {
+    what: &'static str,
+    name: String,
+    location: Option<Location>,
+    result: std::result::Result<String, String>,
+}
+
+impl Config {
+    pub(crate) async fn run(self, app: &App) -> Result {
+        let Some(file) = app.config()? else {
+            let message = "there is no configuration; --config and HOLDALL_CONFIG name one, and \
+                           ./holdall.yaml is found by itself";
+            return Err(Failure::NotFound(message.to_owned()));
+        };
+        let apply = matches!(self.action, Action::Apply);
+        let mut findings = Vec::new();
+        for (name, backend) in &file.backends {
+            let result = look_at(app, &backend.location).await;
+            let location = Some(backend.location.clone());
+            findings.push(Finding { what: "backend", name: name.clone(), location, result });
+        }
+        for name in file.volumes.keys() {
+            let result = volume(app, &file, name, apply).await;
+            let result = result.map_err(|error| error.to_string());
+            findings.push(Finding { what: "volume", name: name.clone(), location: None, result });
+        }
+        let failed = findings.iter().any(|finding| finding.result.is_err());
+        for finding in &findings {
+            app.output.row(&finding.shape(), || finding.line())?;
+        }
+        Ok(Done::unless(failed))
+    }
+}
+
+impl Finding {
+    fn line(&self) -> String {
+        let location = self.location.as_ref().map(|at| format!(" {at}")).unwrap_or_default();
+        let (verdict, text) = match &self.result {
+            Ok(text) => ("ok", text),
+            Err(text) => ("FAILED", text),
+        };
+        format!("{verdict:7} {} {}{location}: {text}", self.what, self.name)
+    }
+
+    fn shape(&self) -> Value {
+        json!({
+            "kind": self.what,
+            "name": self.name,
+            "location": self.location.as_ref().map(Location::to_string),
+            "ok": self.result.is_ok(),
+            "message": match &self.result { Ok(text) | Err(text) => text },
+        })
+    }
+}
+
+/// Opens a backend and asks it how it is.
+async fn look_at(app: &App, location: &Location) -> std::result::Result<String, String> {
+    let look = async {
+        let stacked = open_backend(location, "holdall config check", &app.env).await?;
+        let health = stacked.backend.health().await;
+        let text = facts(stacked.backend.profile());
+        if let Some(journal) = stacked.journal {
+            journal.close().await?;
+        }
+        health.map(|_| text)
+    };
+    look.await.map_err(|error: holdall::Error| error.to_string())
+}
+
+/// Opens a volume and compares its policy; makes and changes it only if that is wanted.
+async fn volume(
+    app: &App,
+    file: &File,
+    name: &str,
+    apply: bool,
+) -> std::result::Result<String, holdall::Error> {
+    let mut settings = file.settings(name, &app.global.home)?;
+    settings.holder = "holdall config".to_owned();
+    let engine = Engine::open(settings).await?;
+    let looked = compare(&engine, file, name, apply).await;
+    let closed = engine.close().await;
+    looked.and_then(|text| closed.map(|()| text))
+}
+
+async fn compare(
+    engine: &Engine,
+    file: &File,
+    name: &str,
+    apply: bool,
+) -> std::result::Result<String, holdall::Error> {
+    let volume = match engine.get_volume(name).await? {
+        Some(volume) => volume,
+        None if apply => engine.create_volume(name).await?,
+        None => return Ok("not there yet; the first write or `config apply` makes it".to_owned()),
+    };
+    let present = volume.policy();
+    let wanted = match file.volumes.get(name) {
+        Some(config) => config.apply_to(present.clone())?,
+        None => present.clone(),
+    };
+    if wanted == present {
+        return Ok("as configured".to_owned());
+    }
+    if apply {
+        volume.set_policy(wanted).await?;
+        return Ok("its policy was changed to what is configured".to_owned());
+    }
+    let differ =
+        differences(&json!(PolicyShape::from(&present)), &json!(PolicyShape::from(&wanted)));
+    let message = format!("its policy differs: {differ}; `holdall config apply` changes it");
+    Err(holdall::Error::invalid(Operation::Configure, message))
+}
+
+/// The fields in which two policies differ.
+fn differences(present: &Value, wanted: &Value) -> String {
+    let (Value::Object(present), Value::Object(wanted)) = (present, wanted) else {
+        return String::new();
+    };
+    let differ = wanted.iter().filter(|(field, value)| present.get(*field) != Some(value));
+    let text = differ.map(|(field, value)| {
+        let was = present.get(field).unwrap_or(&Value::Null);
+        format!("{field} is {was} and not {value}")
+    });
+    text.collect::<Vec<_>>().join(", ")
+}

@@ -1,0 +1,174 @@
+//! A configuration as a tree of texts, whatever they will mean.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use holdall_core::{Error, Operation, Result};
+use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
+
+use super::wrong;
+use crate::units::nearest;
+
+/// A part of a configuration.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Node {
+    /// A value, as it was written.
+    Text(String),
+    /// Values in order.
+    List(Vec<Self>),
+    /// Parts by name.
+    Map(BTreeMap<String, Self>),
+}
+
+/// The parts of a map whose names are all known, and where it stands.
+#[derive(Debug)]
+pub(super) struct Fields<'a> {
+    at: &'a str,
+    parts: BTreeMap<String, Node>,
+}
+
+impl Node {
+    /// Reads YAML. An empty text is an empty map.
+    pub(super) fn parse(text: &str) -> Result<Self> {
+        let empty = text.lines().all(|line| line.trim().is_empty() || line.starts_with('#'));
+        if empty {
+            return Ok(Self::Map(BTreeMap::new()));
+        }
+        serde_saphyr::from_str(text).map_err(|source| {
+            let reason = source.to_string();
+            let line = reason.lines().next().unwrap_or_default();
+            Error::invalid(Operation::Configure, format!("this is no YAML: {line}"))
+        })
+    }
+
+    /// The parts of a map, all of whose names must be known.
+    pub(super) fn map<'a>(self, at: &'a str, known: &[&str]) -> Result<Fields<'a>> {
+        let parts = match self {
+            Self::Map(parts) => parts,
+            Self::Text(text) if text.is_empty() => BTreeMap::new(),
+            _ => return Err(wrong(at, "there must be names with values here")),
+        };
+        let unknown = parts.keys().find(|name| !known.contains(&name.as_str()));
+        if let Some(name) = unknown {
+            let hint = match nearest(name, known.iter().copied()) {
+                Some(nearest) => format!("did you mean `{nearest}`?"),
+                None => format!("there are {}", known.join(", ")),
+            };
+            return Err(wrong(at, &format!("there is no field `{name}`; {hint}")));
+        }
+        Ok(Fields { at, parts })
+    }
+}
+
+impl Fields<'_> {
+    fn at(&self, name: &str) -> String {
+        if self.at.is_empty() { name.to_owned() } else { format!("{}.{name}", self.at) }
+    }
+
+    /// A part.
+    pub(super) fn take(&mut self, name: &str) -> Option<Node> {
+        self.parts.remove(name)
+    }
+
+    /// A value.
+    pub(super) fn take_text(&mut self, name: &str) -> Result<Option<String>> {
+        match self.take(name) {
+            None => Ok(None),
+            Some(Node::Text(text)) => Ok(Some(text)),
+            Some(_) => Err(wrong(&self.at(name), "there must be one value here")),
+        }
+    }
+
+    /// Values in order; one alone may be written without brackets.
+    pub(super) fn take_list(&mut self, name: &str) -> Result<Vec<String>> {
+        let nodes = match self.take(name) {
+            None => return Ok(Vec::new()),
+            Some(Node::List(nodes)) => nodes,
+            Some(node) => vec![node],
+        };
+        let text = |node| match node {
+            Node::Text(text) => Ok(text),
+            _ => Err(wrong(&self.at(name), "there must be a list of values here")),
+        };
+        nodes.into_iter().map(text).collect()
+    }
+
+    /// Parts by names of the user's own.
+    pub(super) fn take_all(&mut self, name: &str) -> Result<BTreeMap<String, Node>> {
+        match self.take(name) {
+            None => Ok(BTreeMap::new()),
+            Some(Node::Map(parts)) => Ok(parts),
+            Some(Node::Text(text)) if text.is_empty() => Ok(BTreeMap::new()),
+            Some(_) => Err(wrong(&self.at(name), "there must be names with values here")),
+        }
+    }
+
+    /// All values that were not taken; those of a list with commas between them.
+    pub(super) fn rest(mut self) -> Result<Vec<(String, String)>> {
+        let names: Vec<String> = self.parts.keys().cloned().collect();
+        let take = |name: String| Ok((name.clone(), self.take_list(&name)?.join(",")));
+        names.into_iter().map(take).collect()
+    }
+}
+
+impl<'de> Deserialize<'de> for Node {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(NodeVisitor)
+    }
+}
+
+struct NodeVisitor;
+
+impl<'de> Visitor<'de> for NodeVisitor {
+    type Value = Node;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a value, a list, or names with values")
+    }
+
+    fn visit_str<E>(self, text: &str) -> Result<Node, E> {
+        Ok(Node::Text(text.to_owned()))
+    }
+
+    fn visit_bool<E>(self, value: bool) -> Result<Node, E> {
+        Ok(Node::Text(value.to_string()))
+    }
+
+    fn visit_i64<E>(self, value: i64) -> Result<Node, E> {
+        Ok(Node::Text(value.to_string()))
+    }
+
+    fn visit_u64<E>(self, value: u64) -> Result<Node, E> {
+        Ok(Node::Text(value.to_string()))
+    }
+
+    fn visit_f64<E>(self, value: f64) -> Result<Node, E> {
+        Ok(Node::Text(value.to_string()))
+    }
+
+    fn visit_unit<E>(self) -> Result<Node, E> {
+        Ok(Node::Text(String::new()))
+    }
+
+    fn visit_none<E>(self) -> Result<Node, E> {
+        Ok(Node::Text(String::new()))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Node, A::Error> {
+        let mut nodes = Vec::new();
+        while let Some(node) = list.next_element()? {
+            nodes.push(node);
+        }
+        Ok(Node::List(nodes))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Node, A::Error> {
+        let mut parts = BTreeMap::new();
+        while let Some((name, node)) = map.next_entry::<String, Node>()? {
+            if parts.insert(name.clone(), node).is_some() {
+                return Err(serde::de::Error::custom(format!("`{name}` is there twice")));
+            }
+        }
+        Ok(Node::Map(parts))
+    }
+}
