@@ -221,6 +221,8 @@ fn log_row(input: &[u8]) {
         let Ok(commits) = log::decode_commits(&key, &bytes) else {
             continue;
         };
+        let again = log::encode_commits(&key, &commits);
+        assert_eq!(log::decode_commits(&key, &again).ok().as_ref(), Some(&commits));
         for inline in [rowed(&[]), rowed(&input[..input.len() / 2]), bytes.clone()] {
             let mut commits = commits.clone();
             if log::restore_inline(&key, &inline, &mut commits).is_ok() {

@@ -52,7 +52,11 @@ pub(crate) fn of(target: &str) -> Samples {
         "row-entry" => entries().iter().map(|e| bare(&e.encode(&key()))).collect(),
         "row-history" => entries().into_iter().map(|e| bare(&history(e).encode(&key()))).collect(),
         "row-part" => entries().into_iter().map(|e| bare(&part(e).encode(&key()))).collect(),
-        "row-log" => vec![bare(&log::encode_commits(&key(), &commits())), plain(&commits())],
+        "row-log" => vec![
+            bare(&log::encode_commits(&key(), &commits())),
+            bare(&log::encode_commits(&key(), &vec![commits(); 20].concat())),
+            plain(&commits()),
+        ],
         "names" => names(),
         "location" => locations(),
         other => panic!("there are no samples for {other}; write one of each form"),

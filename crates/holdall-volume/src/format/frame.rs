@@ -2,13 +2,15 @@
 //!
 //! ```text
 //! magic "HFRM" | version u8 | kind u8 | codec u8 | level u8 | key id u32 | volume [u8; 12]
-//! owner u64, u64 | position u32 | raw bytes u32 | stored bytes u32 | chunks u32 | CRC32C u32
+//! owner u64, u64 | position u32 | raw bytes u32 | stored bytes u32 | chunks u32
+//! salt [u8; 16] | CRC32C u32
 //! chunk lengths u32 × chunks | payload
 //! ```
 //!
 //! All numbers are little-endian. The checksum covers header (itself as zero), chunk lengths and
 //! payload. Volume, owner and position bind a frame to its place: a frame that was moved, or came
-//! from another volume, does not decode there.
+//! from another volume, does not decode there. The salt is room for sealing: zeros where the key id
+//! is 0.
 
 use bytes::Bytes;
 use holdall_core::{Error, Operation, Result};
@@ -19,12 +21,13 @@ use super::policy::Compression;
 use super::zstd_context;
 
 /// The length of a frame's header in bytes, without the chunk lengths.
-pub const HEADER_BYTES: usize = 60;
+pub const HEADER_BYTES: usize = 76;
 
 /// The most bytes a frame may decode to: a bound on memory, whatever a damaged header says.
 pub const RAW_BYTES_MAX: usize = 64 << 20;
 
 const MAGIC: [u8; 4] = *b"HFRM";
+const SALT_AT: usize = 56;
 const CHECKSUM_AT: usize = HEADER_BYTES - 4;
 
 /// What a frame holds.
@@ -217,6 +220,9 @@ impl Header {
         if parsed.raw_bytes > RAW_BYTES_MAX || parsed.chunks > RAW_BYTES_MAX / 4 || !plain {
             return Err(corrupt("has impossible lengths"));
         }
+        if parsed.key_id == 0 && header[SALT_AT..CHECKSUM_AT].iter().any(|byte| *byte != 0) {
+            return Err(corrupt("has a salt but no key"));
+        }
         Ok(parsed)
     }
 
@@ -402,6 +408,24 @@ mod tests {
             assert!(decode(place(), &Bytes::from(damaged)).is_err(), "flip at {position}");
             assert!(decode(place(), &bytes.slice(..position)).is_err(), "cut at {position}");
         }
+    }
+
+    #[test]
+    fn a_frame_without_a_key_has_no_salt() {
+        let (_, bytes) = sample(Compression::Lz4);
+        assert_eq!(bytes[SALT_AT..CHECKSUM_AT], [0; 16]);
+        for position in SALT_AT..CHECKSUM_AT {
+            let mut salted = bytes.to_vec();
+            salted[position] = 1;
+            rebind(&mut salted, place());
+            let error = decode(place(), &Bytes::from(salted)).unwrap_err();
+            assert!(error.message().contains("a salt but no key"), "{error}");
+        }
+        let mut salted = bytes.to_vec();
+        salted[SALT_AT..CHECKSUM_AT].fill(9);
+        salted[8] = 5;
+        rebind(&mut salted, place());
+        assert_eq!(decode(place(), &Bytes::from(salted)).unwrap().key_id, 5);
     }
 
     #[test]

@@ -78,7 +78,8 @@ fn checksum(key: &Key, content: &[u8]) -> u32 {
     crc32c::crc32c_append(crc32c::crc32c(key.as_bytes()), content)
 }
 
-fn corrupt(key: &Key, what: &str) -> Error {
+/// What is wrong with a row.
+pub(super) fn corrupt(key: &Key, what: &str) -> Error {
     let message = format!("a catalog row {what}; run `holdall verify`, then `holdall rebuild`");
     Error::corrupt(Operation::Decode, message).with_key(key)
 }

@@ -345,7 +345,11 @@ pub async fn make() -> (VerifyContext, SealContext) {
     // One commit behind the checkpoint is sealed, one is not.
     for (text, seal_it) in [("sealed", true), ("open", false)] {
         let version = maker.head.sequence + 1;
-        let entry = maker.entry(version, Content::Inline, text.as_bytes());
+        let mut entry = maker.entry(version, Content::Inline, text.as_bytes());
+        if seal_it {
+            // So much that the row in the catalog's log is compressed.
+            entry.attributes.insert("note".to_owned(), "again ".repeat(800));
+        }
         maker.put_entry(text, entry);
         maker.apply().await;
         if seal_it {
