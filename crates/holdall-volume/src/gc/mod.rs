@@ -39,7 +39,7 @@ use serde::Serialize;
 use crate::commit::{Maintain, Request, Write};
 use crate::data::{DataContext, ReadSettings, Reader, StagedSegment};
 use crate::format::head::{Head, Sealed};
-use crate::format::policy::Policy;
+use crate::format::policy::{Policy, VolumeRow};
 use crate::format::row;
 use crate::format::segment::SegmentId;
 use crate::volume::{Shared, Volume};
@@ -153,7 +153,8 @@ impl Volume {
     /// `Invalid` if the grace is too short; `Closed` if the volume was closed. The pass ends there
     /// with nothing more deleted, and may be repeated.
     pub async fn gc(&self, options: GcOptions) -> Result<GcReport> {
-        let mut pass = Pass::new(&self.shared, options)?;
+        let policy = current_policy(&self.shared).await?;
+        let mut pass = Pass::new(&self.shared, policy, options)?;
         pass.report.complete = pass.run().await?;
         Ok(pass.report)
     }
@@ -178,8 +179,7 @@ struct Pass<'a> {
 }
 
 impl<'a> Pass<'a> {
-    fn new(shared: &'a Arc<Shared>, options: GcOptions) -> Result<Self> {
-        let policy = shared.committer.volume().policy.clone();
+    fn new(shared: &'a Arc<Shared>, policy: Policy, options: GcOptions) -> Result<Self> {
         let grace = grace(&policy, &options)?;
         let context = shared.data_context();
         let reader = Reader::new(context.clone(), ReadSettings { cache_bytes: 1 << 20 });
@@ -286,6 +286,17 @@ impl Steps {
         self.rows = 0;
         pass.submit(std::mem::take(&mut self.steps), Vec::new()).await
     }
+}
+
+/// The policy as it is now: another handle may have made history longer since this one last saw it.
+async fn current_policy(shared: &Shared) -> Result<Policy> {
+    let context = shared.data_context();
+    let key = context.keys.volume();
+    let Some(found) = context.catalog.get_all(&key).await? else {
+        let message = "the volume's catalog has no identity; run `holdall rebuild`";
+        return Err(Error::corrupt(Operation::Maintain, message).with_key(&key));
+    };
+    row::decode::<VolumeRow>(&key, &found.value).map(|row| row.policy)
 }
 
 /// How long garbage waits in this pass.

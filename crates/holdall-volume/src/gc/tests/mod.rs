@@ -151,6 +151,25 @@ fn history_is_kept_as_long_as_the_policy_says() {
 }
 
 #[test]
+fn a_policy_that_another_handle_has_changed_holds() {
+    story(1, |env| async move {
+        let (bed, old) = Bed::create(env, policy()).await;
+        let volume = bed.open().await;
+        let longer = Policy { history: 100 * GRACE, grace: 2 * GRACE, ..policy() };
+        volume.set_policy(longer).await.unwrap();
+        for seed in 0..2 {
+            volume.put(&name("a"), noise(seed, 500), PutOptions::default()).await.unwrap();
+        }
+        bed.env.sleep(2 * GRACE).await;
+        let short = GcOptions { grace: Some(GRACE), ..GcOptions::default() };
+        assert_eq!(old.gc(short).await.unwrap_err().kind(), ErrorKind::Invalid);
+        assert_eq!(bed.gc(&old, GcOptions::default()).await.versions_pruned, 0);
+        assert_eq!(bed.rows('h').await.len(), 1);
+        bed.verify().await;
+    });
+}
+
+#[test]
 fn a_snapshot_pins_what_it_shows_and_nothing_else() {
     story(1, |env| async move {
         let (bed, volume) = Bed::create(env, policy()).await;
