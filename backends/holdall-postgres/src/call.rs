@@ -117,7 +117,7 @@ impl Server {
     /// A connection that is free, or a new one.
     pub(crate) async fn connection(&self, operation: Operation) -> Result<Client> {
         match within(&self.env, self.connect_timeout, self.pool.get()).await {
-            Some(client) => client.map_err(|source| error::pool(operation, source)),
+            Some(client) => client.map_err(|source| error::unconnected(operation, source)),
             None => Err(Error::unavailable(
                 operation,
                 "no connection was free or could be made in time; try again, or allow more with \

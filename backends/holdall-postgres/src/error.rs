@@ -5,6 +5,8 @@ use deadpool_postgres::{HookError, PoolError};
 use holdall_core::{Error, ErrorKind, Operation};
 use tokio_postgres::error::Severity;
 
+use crate::pool;
+
 /// An error of a connection that could not be made or a statement that could not be prepared: the
 /// request itself was not sent.
 pub(crate) fn unsent(operation: Operation, source: tokio_postgres::Error) -> Error {
@@ -12,20 +14,16 @@ pub(crate) fn unsent(operation: Operation, source: tokio_postgres::Error) -> Err
         Some(code) => by_code(operation, code.code()),
         None => by_connection(&source),
     };
-    Error::new(kind, operation, message).with_source(source)
+    caused(Error::new(kind, operation, message), source)
 }
 
 /// An error of a read that was sent.
 pub(crate) fn read(operation: Operation, source: tokio_postgres::Error) -> Error {
-    match source.code() {
-        Some(code) => {
-            let (kind, message) = by_code(operation, code.code());
-            Error::new(kind, operation, message).with_source(source)
-        }
-        None => {
-            Error::unavailable(operation, "the connection was lost; try again").with_source(source)
-        }
-    }
+    let (kind, message) = match source.code() {
+        Some(code) => by_code(operation, code.code()),
+        None => (ErrorKind::Unavailable, "the connection was lost; try again"),
+    };
+    caused(Error::new(kind, operation, message), source)
 }
 
 /// An error of a write that was sent. Only a plain error of the server says that nothing happened;
@@ -35,7 +33,18 @@ pub(crate) fn written(operation: Operation, source: tokio_postgres::Error) -> Er
     if severity == Some(Severity::Error) {
         return read(operation, source);
     }
-    unknown(operation).with_source(source)
+    caused(unknown(operation), source)
+}
+
+/// Adds what the server said: its message alone, because its details can show a row.
+fn caused(error: Error, source: tokio_postgres::Error) -> Error {
+    let said = source
+        .as_db_error()
+        .map(|said| format!("{} {}: {}", said.severity(), said.code().code(), said.message()));
+    match said {
+        Some(said) => error.with_source(said),
+        None => error.with_source(source),
+    }
 }
 
 /// A write whose answer is lost.
@@ -52,14 +61,17 @@ pub(crate) fn slow(operation: Operation) -> Error {
 }
 
 /// An error of the pool. Nothing was sent.
-pub(crate) fn pool(operation: Operation, source: PoolError) -> Error {
+pub(crate) fn unconnected(operation: Operation, source: PoolError) -> Error {
     match source {
         PoolError::Backend(source) | PoolError::PostCreateHook(HookError::Backend(source)) => {
             unsent(operation, source)
         }
         // The hook's own words about this server.
-        PoolError::PostCreateHook(HookError::Message(message)) => {
+        PoolError::PostCreateHook(HookError::Message(message)) if message == pool::STANDBY => {
             Error::unavailable(operation, message)
+        }
+        PoolError::PostCreateHook(HookError::Message(message)) => {
+            Error::unsupported(operation, message)
         }
         PoolError::Closed => {
             Error::closed(operation, "the connections were closed; open the backend again")
@@ -152,6 +164,7 @@ fn by_code(operation: Operation, code: &str) -> (ErrorKind, &'static str) {
         "42P07" | "42723" | "42710" => {
             (Invalid, "the schema holds tables of another program; choose another schema")
         }
+        "42939" => (Invalid, "the server keeps this name for itself; give the schema another name"),
         "26000" | "42P05" => (
             Unsupported,
             "a pooler before the server forgets prepared statements; let it pool sessions, or \

@@ -11,7 +11,14 @@ use crate::config::{Config, Tls};
 use crate::tls;
 
 /// The oldest server there are the statements for.
-pub(crate) const VERSION_MIN: u32 = 120_000;
+const VERSION_MIN: u32 = 120_000;
+
+/// Why a server is not taken. The first may change by itself.
+pub(crate) const STANDBY: &str = "the server is a standby, which may be behind; name the primary, \
+    or try again once it is promoted";
+const UNSAFE: &str = "the server runs with fsync=off and can lose what it commits; switch it on \
+    there, or say allow_unsafe_server=true";
+const OLD: &str = "the server is older than PostgreSQL 12; upgrade it";
 
 /// A pool for this configuration. Nothing is connected yet.
 pub(crate) async fn pool(config: &Config, env: &Env) -> Result<Pool> {
@@ -89,20 +96,14 @@ async fn begin(client: &ClientWrapper, session: &str, allow_unsafe: bool) -> Res
     });
     let said = |column| row.and_then(|row| row.get(column)).unwrap_or_default();
     let version = said(0).parse().unwrap_or(0);
-    if version < VERSION_MIN {
-        return Err(HookError::message("the server is older than PostgreSQL 12; upgrade it"));
-    }
-    if said(1) != "f" {
-        return Err(HookError::message(
-            "the server is a standby, which may be behind; name the primary, or try again once \
-                it is promoted",
-        ));
-    }
-    if said(2) == "off" && !allow_unsafe {
-        return Err(HookError::message(
-            "the server runs with fsync=off and can lose what it commits; switch it on there, or \
-                say allow_unsafe_server=true",
-        ));
-    }
-    Ok(())
+    let refused = if version < VERSION_MIN {
+        OLD
+    } else if said(1) != "f" {
+        STANDBY
+    } else if said(2) == "off" && !allow_unsafe {
+        UNSAFE
+    } else {
+        return Ok(());
+    };
+    Err(HookError::message(refused))
 }
