@@ -21,6 +21,7 @@
 
 mod install;
 mod mariadb;
+mod objects;
 mod own;
 mod postgres;
 mod process;
@@ -33,8 +34,9 @@ use std::process::Command;
 
 pub use install::tools;
 pub use mariadb::MARIADB;
+pub use objects::{AZURITE, GCS, MOTO, RCLONE};
 pub use own::{Own, start};
-pub use postgres::POSTGRES;
+pub use postgres::{POSTGRES, POSTGRES_SECURED};
 pub use proxy::{Proxy, Trouble};
 pub use redis::REDIS;
 pub use shared::{Shared, State, down, shared, state};
@@ -43,7 +45,8 @@ pub use shared::{Shared, State, down, shared, state};
 pub type Result<T> = std::result::Result<T, String>;
 
 /// Every server there is a recipe for.
-pub const ALL: &[&Service] = &[&POSTGRES, &MARIADB, &REDIS];
+pub const ALL: &[&Service] =
+    &[&POSTGRES, &POSTGRES_SECURED, &MARIADB, &REDIS, &MOTO, &RCLONE, &AZURITE, &GCS];
 
 /// How one server is installed, started, awaited and stopped.
 #[derive(Debug)]
