@@ -23,7 +23,6 @@ const PAUSE_MS: u64 = 5;
 pub(crate) type Arguments<'a> = &'a [&'a (dyn ToSql + Sync)];
 
 /// An opened schema of a server.
-#[derive(Debug)]
 pub(crate) struct Server {
     pub(crate) pool: Pool,
     pub(crate) env: Env,

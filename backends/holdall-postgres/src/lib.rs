@@ -39,11 +39,17 @@ pub(crate) const VALUE_BYTES_MAX: usize = 64 << 20;
 const BATCH_OPS_MAX: usize = 50_000;
 
 /// Keeps values in a PostgreSQL database, for everyone who can reach it.
-#[derive(Debug)]
 pub struct Postgres {
     profile: Profile,
     server: Server,
     location: Location,
+}
+
+impl std::fmt::Debug for Postgres {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        // The location hides what is secret.
+        write!(f, "Postgres({})", self.location)
+    }
 }
 
 impl Postgres {

@@ -1,5 +1,7 @@
 //! Connections: how they are made, set up, kept and given up.
 
+use std::time::Duration;
+
 use deadpool_postgres::{
     ClientWrapper, Hook, HookError, Manager, ManagerConfig, Pool, RecyclingMethod,
 };
@@ -13,6 +15,9 @@ use crate::tls;
 /// The oldest server there are the statements for.
 const VERSION_MIN: u32 = 120_000;
 
+/// An idle connection asks its other end so often whether it is still there.
+const KEEPALIVE: Duration = Duration::from_secs(60);
+
 /// Why a server is not taken. The first may change by itself.
 pub(crate) const STANDBY: &str = "the server is a standby, which may be behind; name the primary, \
     or try again once it is promoted";
@@ -25,6 +30,7 @@ pub(crate) async fn pool(config: &Config, env: &Env) -> Result<Pool> {
     let mut options = tokio_postgres::Config::new();
     options.host(&config.host).port(config.port).user(&config.user).dbname(&config.database);
     options.connect_timeout(config.connect_timeout).application_name("holdall");
+    options.keepalives_idle(KEEPALIVE);
     if let Some(password) = &config.password {
         options.password(password);
     }

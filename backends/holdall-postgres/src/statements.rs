@@ -4,7 +4,6 @@
 const CHUNK_BYTES: u32 = 256 << 10;
 
 /// The statements for one schema.
-#[derive(Debug)]
 pub(crate) struct Statements {
     /// $1 key.
     pub(crate) get: String,

@@ -19,8 +19,8 @@ pub const POSTGRES: Service = Service {
     stop: Stop::Interrupt,
 };
 
-/// PostgreSQL as strangers reach it: user `holdall` needs the password `holdall`, and connections
-/// may be encrypted. `server.crt` in its folder vouches for 127.0.0.1 and for no other name.
+/// PostgreSQL as strangers reach it: user `holdall` needs the password `let me in`, and
+/// connections may be encrypted. `server.crt` in its folder vouches for 127.0.0.1 and for no other name.
 pub const POSTGRES_SECURED: Service = Service {
     name: "postgres-secured",
     install,
@@ -79,7 +79,7 @@ fn init(folder: &Path, logins: &[&str]) -> Result<()> {
 }
 
 fn prepare_secured(folder: &Path) -> Result<()> {
-    for (name, text) in [("password", "holdall"), ("certificate.conf", CERTIFICATE)] {
+    for (name, text) in [("password", "let me in"), ("certificate.conf", CERTIFICATE)] {
         let path = folder.join(name);
         std::fs::write(&path, text).map_err(|e| format!("{}: {e}", path.display()))?;
     }
