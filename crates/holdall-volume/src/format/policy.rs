@@ -55,7 +55,7 @@ impl Default for Policy {
         Self {
             quota_bytes: None,
             history: Duration::ZERO,
-            compression: Compression::Zstd { level: 3 },
+            compression: Compression::Zstd { level: 1 },
             inline_bytes_max: 16 << 10,
             segment_bytes: 16 << 20,
             grace: Duration::from_secs(3600),
