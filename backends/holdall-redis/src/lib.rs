@@ -1,0 +1,299 @@
+//! Redis and Valkey: values in memory, as durable as the server's settings.
+//!
+//! ```text
+//!   read    one command, or a script that reads ─► a connection for reads
+//!   write   one script a batch: check all, then do all ─► a connection for writes [─► WAIT]
+//! ```
+//!
+//! What a server can lose is read from its settings when it is opened. A server that can lose
+//! acknowledged writes is refused unless the location allows it, and one that may have lost some
+//! while it was open ends the handle (`Closed`).
+
+mod config;
+mod dial;
+mod error;
+mod link;
+mod live;
+mod row;
+mod script;
+mod server;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use holdall_core::{
+    Backend, BackendExt, Batch, ByteRange, Bytes, Conditions, Env, Error, ErrorKind, Expect,
+    Health, KEY_BYTES_MAX, Key, List, Location, Object, Op, Operation, Page, Profile, Reach,
+    Result, Revision, Row,
+};
+use redis::{ClientTlsConfig, TlsCertificates, Value};
+
+pub use config::Config;
+pub use server::Persistence;
+
+use dial::Dial;
+use error::{Effect, Failure};
+use link::Link;
+use live::Wait;
+use row::{Names, Nonce, REVISION_BYTES, damaged, object, revision};
+
+/// Keeps values in a Redis or Valkey server, or in one shard of a cluster.
+#[derive(Debug)]
+pub struct Redis {
+    profile: Profile,
+    persistence: Persistence,
+    lost: Option<String>,
+    names: Names,
+    dial: Arc<Dial>,
+    reads: Link,
+    writes: Link,
+    location: Location,
+    env: Env,
+}
+
+impl Redis {
+    /// Connects to a server, looks at its settings, and tries whether it may be written.
+    ///
+    /// # Errors
+    /// `Unsupported` if the server evicts values, or can lose acknowledged writes and the
+    /// configuration does not allow that. `Denied` for a wrong password or a lacking permission,
+    /// `Unavailable` if it cannot be reached, is loading or is a replica, `Invalid` if it has no
+    /// such database or is, or is not, a node of a cluster.
+    pub async fn open(config: Config, env: &Env) -> Result<Self> {
+        let location = config.location();
+        let opened = Self::connect(config, env).await;
+        opened.map_err(|error| error.with_location(&location))
+    }
+
+    async fn connect(config: Config, env: &Env) -> Result<Self> {
+        let config = config.checked()?;
+        let location = config.location();
+        let names = Names::new(&config.prefix);
+        let certificates = if config.tls { Some(read_tls(&config, env).await?) } else { None };
+        let wait = Some(Wait { replicas: config.wait_replicas, timeout: config.wait_timeout });
+        let wait = wait.filter(|wait| wait.replicas > 0);
+        let dial = Arc::new(Dial::new(config, certificates, names.opened.clone()));
+        let reads = Link::new(Arc::clone(&dial), None);
+        let writes = Link::new(Arc::clone(&dial), wait);
+        let live = reads.live().await.map_err(|failure| failure.at(Operation::Open))?;
+        let persistence = live.survey.persistence;
+        let profile = Profile {
+            engine: "redis",
+            key_bytes_max: KEY_BYTES_MAX,
+            value_bytes_max: 64 << 20,
+            batch_ops_max: 10_000,
+            batch_bytes_max: 128 << 20,
+            atomic: true,
+            conditions: Conditions::Revision,
+            reach: Reach::Network,
+            durability: persistence.durability(),
+        };
+        let lost = live.survey.lost_since_opened();
+        let env = env.clone();
+        let redis = Self { profile, persistence, lost, names, dial, reads, writes, location, env };
+        redis.note_opening(live.survey.run()).await?;
+        Ok(redis)
+    }
+
+    /// Tries the user's permissions and notes the server's run. A server without room is opened
+    /// all the same: how else could room be made.
+    async fn note_opening(&self, run: &str) -> Result<()> {
+        let nonce = self.nonce();
+        let call = |by| script::open(&self.names, &nonce, run, by);
+        match self.writes.ask(Effect::Writes, call).await {
+            Err(failure) if failure.kind != ErrorKind::Full => Err(failure.at(Operation::Open)),
+            _ => Ok(()),
+        }
+    }
+
+    /// What the server's settings can lose on a crash.
+    pub fn persistence(&self) -> Persistence {
+        self.persistence
+    }
+
+    /// Why the server may have lost acknowledged writes since this location was last opened:
+    /// `None` if it ran on, or loses none.
+    pub fn may_have_lost(&self) -> Option<&str> {
+        self.lost.as_deref()
+    }
+
+    fn nonce(&self) -> Nonce {
+        self.env.random()
+    }
+
+    async fn write(&self, operation: Operation, ops: &[Op]) -> Result<Revision> {
+        let nonce = self.nonce();
+        let call = |by| script::write(&self.names, &nonce, ops, by);
+        let said = self.writes.ask(Effect::Writes, call).await;
+        match said.map_err(|failure| self.failed(operation, failure))? {
+            Value::Int(0) => Ok(revision(&nonce)),
+            Value::Int(place) => Err(self.conflict(operation, ops, place)),
+            _ => Err(self.failed(operation, not_understood(ErrorKind::Unknown))),
+        }
+    }
+
+    fn conflict(&self, operation: Operation, ops: &[Op], place: i64) -> Error {
+        let message = "the key is not as expected; read it again and decide";
+        let error = Error::conflict(operation, message).with_location(&self.location);
+        let at = usize::try_from(place - 1).unwrap_or(usize::MAX);
+        ops.get(at).map(Op::key).into_iter().fold(error, Error::with_key)
+    }
+
+    fn failed(&self, operation: Operation, failure: Failure) -> Error {
+        failure.at(operation).with_location(&self.location)
+    }
+
+    fn page(&self, said: Value, values: bool) -> Result<Page, Failure> {
+        let Value::Array(said) = said else {
+            return Err(not_understood(ErrorKind::Unavailable));
+        };
+        let mut said = said.into_iter();
+        let more = said.next() == Some(Value::Int(1));
+        let mut rows = Vec::new();
+        while let Some(name) = said.next() {
+            let key = bytes(name).and_then(|name| String::from_utf8(name).ok());
+            let key = key.and_then(|name| Key::parse(name).ok()).ok_or_else(damaged)?;
+            let (size, object) = match said.next() {
+                Some(Value::Int(size)) if !values => (value_size(size)?, None),
+                Some(value) if values => {
+                    let object = object(bytes(value).ok_or_else(damaged)?)?;
+                    (object.size, Some(object))
+                }
+                _ => return Err(damaged()),
+            };
+            rows.push(Row { key, size, object });
+        }
+        Ok(Page { rows, more })
+    }
+}
+
+#[async_trait]
+impl Backend for Redis {
+    fn profile(&self) -> &Profile {
+        &self.profile
+    }
+
+    async fn get(&self, key: &Key, range: ByteRange) -> Result<Option<Object>> {
+        range.clip(u64::MAX).map_err(|e| e.with_key(key).with_location(&self.location))?;
+        let whole = range == ByteRange::ALL;
+        let call = |by| match whole {
+            true => script::get(&self.names, key),
+            false => script::get_range(&self.names, key, range, by),
+        };
+        let said = self.reads.ask(Effect::Reads, call).await;
+        let found = said.and_then(|said| if whole { found(said) } else { found_part(said) });
+        found.map_err(|failure| self.failed(Operation::Get, failure).with_key(key))
+    }
+
+    async fn get_many(&self, keys: &[Key]) -> Result<Vec<Option<Object>>> {
+        if keys.is_empty() {
+            return Ok(Vec::new());
+        }
+        let said = self.reads.ask(Effect::Reads, |_| script::get_many(&self.names, keys)).await;
+        let found = said.and_then(|said| match said {
+            Value::Array(all) if all.len() == keys.len() => all.into_iter().map(found).collect(),
+            _ => Err(not_understood(ErrorKind::Unavailable)),
+        });
+        found.map_err(|failure| self.failed(Operation::Get, failure))
+    }
+
+    async fn put(&self, key: &Key, value: Bytes, expect: Expect) -> Result<Revision> {
+        self.check_limits(Operation::Put, key, value.len())?;
+        let op = Op::Put { key: key.clone(), value, expect };
+        self.write(Operation::Put, &[op]).await
+    }
+
+    async fn delete(&self, key: &Key, expect: Expect) -> Result<()> {
+        let op = Op::Delete { key: key.clone(), expect };
+        self.write(Operation::Delete, &[op]).await.map(drop)
+    }
+
+    async fn list(&self, list: &List) -> Result<Page> {
+        list.check()?;
+        let call = |by| script::list(&self.names, list, by);
+        let said = self.reads.ask(Effect::Reads, call).await;
+        let page = said.and_then(|said| self.page(said, list.values));
+        page.map_err(|failure| self.failed(Operation::List, failure))
+    }
+
+    async fn apply(&self, batch: Batch) -> Result<Revision> {
+        self.check_batch(&batch)?;
+        if batch.is_empty() {
+            return Ok(revision(&self.nonce()));
+        }
+        self.write(Operation::Apply, &batch.ops).await
+    }
+
+    async fn health(&self) -> Result<Health> {
+        let said = self.reads.survey().await;
+        let checked = said.and_then(|survey| survey.check(self.dial.wanted()).map(|()| survey));
+        let survey = checked.map_err(|failure| self.failed(Operation::Health, failure))?;
+        let mut health = survey.health();
+        health.notes.extend(self.lost.clone());
+        Ok(health)
+    }
+}
+
+/// The certificates to speak TLS with.
+async fn read_tls(config: &Config, env: &Env) -> Result<TlsCertificates> {
+    // Somebody else in the process may have chosen one already; then that one serves.
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    let root_cert = match &config.tls_ca {
+        Some(path) => Some(read_file("tls_ca", path.clone(), env).await?),
+        None => None,
+    };
+    let client_tls = match (&config.tls_cert, &config.tls_key) {
+        (Some(cert), Some(key)) => Some(ClientTlsConfig {
+            client_cert: read_file("tls_cert", cert.clone(), env).await?,
+            client_key: read_file("tls_key", key.clone(), env).await?,
+        }),
+        _ => None,
+    };
+    Ok(TlsCertificates { client_tls, root_cert })
+}
+
+async fn read_file(option: &'static str, path: PathBuf, env: &Env) -> Result<Vec<u8>> {
+    let read = env.blocking(move || std::fs::read(path)).await?;
+    let message = format!("the file of {option} cannot be read; give a PEM file");
+    read.map_err(|error| Error::invalid(Operation::Open, message).with_source(error))
+}
+
+fn not_understood(kind: ErrorKind) -> Failure {
+    Failure::new(kind, "the server's answer makes no sense; is something else on this port?")
+}
+
+fn bytes(value: Value) -> Option<Vec<u8>> {
+    match value {
+        Value::BulkString(bytes) => Some(bytes),
+        _ => None,
+    }
+}
+
+fn found(said: Value) -> Result<Option<Object>, Failure> {
+    match said {
+        Value::Nil => Ok(None),
+        Value::BulkString(stored) => object(stored).map(Some),
+        _ => Err(not_understood(ErrorKind::Unavailable)),
+    }
+}
+
+/// Revision, stored size and part of a value.
+fn found_part(said: Value) -> Result<Option<Object>, Failure> {
+    let Value::Array(said) = said else {
+        return found(said);
+    };
+    match <[Value; 3]>::try_from(said) {
+        Ok([Value::BulkString(nonce), Value::Int(stored), Value::BulkString(part)]) => {
+            let size = value_size(stored)?;
+            Ok(Some(Object { value: part.into(), revision: revision(&nonce), size }))
+        }
+        _ => Err(not_understood(ErrorKind::Unavailable)),
+    }
+}
+
+/// A value's size, from that of what is stored: the revision comes first.
+fn value_size(stored: i64) -> Result<u64, Failure> {
+    let size = stored.checked_sub(REVISION_BYTES as i64).and_then(|size| u64::try_from(size).ok());
+    size.ok_or_else(damaged)
+}
