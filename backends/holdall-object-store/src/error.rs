@@ -52,6 +52,11 @@ impl Reason {
         ["NoSuchBucket", "ContainerNotFound", "ContainerBeingDeleted"].contains(&self.code.as_str())
     }
 
+    /// Whether the range was not understood: by the server, or in its answer by the client.
+    pub(crate) fn is_about_ranges(&self) -> bool {
+        self.status == Some(416) || (self.status.is_none() && self.transport.is_none())
+    }
+
     /// The error for a caller: of a request that writes, or of one that reads. `missing` is said
     /// where the bucket is.
     pub(crate) fn error(self, operation: Operation, write: bool, missing: &str) -> Error {

@@ -39,9 +39,16 @@ impl ObjectBackend {
         let (value, meta) = match self.fetch_raw(path, range).await {
             Ok(Some(found)) => found,
             Ok(None) => return Ok(None),
-            // Past the end, which the stores call an error, or something else.
+            // Past the end, which the stores call an error; or a server that cannot do such a
+            // range; or something else.
             Err(error) if range != ByteRange::ALL => match self.head(path).await? {
                 Some(meta) if meta.size <= range.start => (Bytes::new(), meta),
+                Some(_) if Reason::of(&error).is_about_ranges() => {
+                    let Some((whole, meta)) = self.fetch_raw(path, ByteRange::ALL).await? else {
+                        return Ok(None);
+                    };
+                    (clipped(&whole, range), meta)
+                }
                 Some(_) => return Err(error),
                 None => return Ok(None),
             },
@@ -87,6 +94,13 @@ impl ObjectBackend {
         let options = GetOptions { head: true, ..GetOptions::default() };
         Ok(found(self.reads.get_opts(path, options).await)?.map(|result| result.meta))
     }
+}
+
+/// The range's bytes of a whole value.
+fn clipped(whole: &Bytes, range: ByteRange) -> Bytes {
+    let position = |at: u64| usize::try_from(at).unwrap_or(usize::MAX).min(whole.len());
+    let start = position(range.start);
+    whole.slice(start..range.end.map_or(whole.len(), position).max(start))
 }
 
 /// A missing object is `None`; a missing bucket stays an error.

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use holdall_core::{Backend, Location, Result, async_trait};
 use holdall_object_store::{Config, ObjectBackend, Options, RevisionBy};
-use holdall_services::{MOTO, Service, shared};
+use holdall_services::{AZURITE, GCS, MOTO, RCLONE, Service, shared};
 use holdall_testkit::conformance::{Fixture, random_prefix};
 use object_store::memory::InMemory;
 
@@ -58,4 +58,53 @@ mod s3 {
                            &secret_access_key=any&probe=off&conditional=revision";
 
     holdall_testkit::conformance!(Prefix::new(&MOTO, "s3://holdall", OPTIONS));
+}
+
+/// A server that ignores conditions, keeps objects as files, and writes them in place: others see
+/// parts of a value that is being written over. That is the server's doing, and the only thing
+/// in which it may fail.
+mod s3_without_conditions {
+    use holdall_testkit::conformance::{Outcome, run_fixture};
+
+    use super::*;
+
+    const OPTIONS: &str = "endpoint=http://127.0.0.1:PORT&access_key_id=holdallkey\
+                           &secret_access_key=holdallsecret&names=flat&probe=off&conditional=none";
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn all_but_what_the_server_breaks_is_kept() {
+        let env = holdall_runtime::env();
+        let prefix = || Prefix::new(&RCLONE, "s3://holdall", OPTIONS);
+        let report = run_fixture(prefix, &env).await.unwrap();
+        for finding in &report.findings {
+            let of_server = ["R4", "C1"].contains(&finding.clause.id);
+            assert!(of_server || !matches!(finding.outcome, Outcome::Failed(_)), "{finding}");
+        }
+        let refused = |id: &str| {
+            let finding = report.findings.iter().find(|finding| finding.clause.id == id).unwrap();
+            matches!(finding.outcome, Outcome::Refused(_))
+        };
+        assert!(["E1", "E4", "R1", "R3"].into_iter().all(refused));
+    }
+}
+
+mod azure {
+    use super::*;
+
+    /// The key is published in the emulator's manual.
+    const OPTIONS: &str = "account=devstoreaccount1&access_key=Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzF\
+                           T50uSRZ6IFsuFq2UVErCz4I6tq%2FK1SZFPTOtr%2FKBHBeksoGMGw%3D%3D\
+                           &endpoint=http://127.0.0.1:PORT/devstoreaccount1&probe=off\
+                           &conditional=revision";
+
+    holdall_testkit::conformance!(Prefix::new(&AZURITE, "az://holdall", OPTIONS));
+}
+
+mod gcs {
+    use super::*;
+
+    const OPTIONS: &str =
+        "endpoint=http://127.0.0.1:PORT&anonymous=true&probe=off&conditional=revision";
+
+    holdall_testkit::conformance!(Prefix::new(&GCS, "gs://holdall", OPTIONS));
 }

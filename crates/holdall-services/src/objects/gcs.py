@@ -9,6 +9,10 @@ from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_ba
 from werkzeug.serving import run_simple
 
 MATCH = "HTTP_X_GOOG_IF_GENERATION_MATCH"
+TOKEN = (
+    "AWS4-HMAC-SHA256 Credential=any/20260101/us-east-1/s3/aws4_request, "
+    "SignedHeaders=host, Signature=any"
+)
 REFUSED = b"<?xml version='1.0'?><Error><Code>PreconditionFailed</Code></Error>"
 
 
@@ -21,8 +25,8 @@ class Gcs:
     def __call__(self, environ, start_response):
         path, query = environ["PATH_INFO"], environ.get("QUERY_STRING", "")
         method, wanted = environ["REQUEST_METHOD"], environ.pop(MATCH, None)
-        # The token is not moto's, which would guess a service by it.
-        environ.pop("HTTP_AUTHORIZATION", None)
+        # Moto guesses the service by the kind of token, and shows nobody's objects to nobody.
+        environ["HTTP_AUTHORIZATION"] = TOKEN
         for name in [name for name in environ if name.startswith("HTTP_X_GOOG_META_")]:
             environ[name.replace("GOOG", "AMZ")] = environ.pop(name)
         if wanted is not None and not wanted.isdigit():
