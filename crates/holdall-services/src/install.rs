@@ -46,10 +46,20 @@ pub(crate) fn python(name: &str, packages: &[&str]) -> Result<PathBuf> {
     let folder = tools()?.join(format!("python-{name}"));
     let programs = folder.join("bin");
     let done = folder.join("installed");
-    if std::fs::read_to_string(&done).is_ok_and(|text| text == packages.join(" ")) {
+    if has(&done, packages) {
         return Ok(programs);
     }
+    if run(Command::new("python3").args(["-c", "import venv, ensurepip"])).is_err() {
+        self::packages(
+            &["/usr/bin/python3", "/usr/share/doc/python3-venv"],
+            &["python3", "python3-venv"],
+        )?;
+    }
     let _lock = lock()?;
+    // Another process may have been faster.
+    if has(&done, packages) {
+        return Ok(programs);
+    }
     run(Command::new("python3").args(["-m", "venv"]).arg(&folder))?;
     run(Command::new(programs.join("pip")).args(["install", "--quiet"]).args(packages))?;
     std::fs::write(&done, packages.join(" ")).map_err(|e| format!("{}: {e}", done.display()))?;
@@ -60,10 +70,16 @@ pub(crate) fn python(name: &str, packages: &[&str]) -> Result<PathBuf> {
 pub(crate) fn npm(name: &str, packages: &[&str]) -> Result<PathBuf> {
     let folder = tools()?.join(format!("npm-{name}"));
     let done = folder.join("installed");
-    if std::fs::read_to_string(&done).is_ok_and(|text| text == packages.join(" ")) {
+    if has(&done, packages) {
         return Ok(folder);
     }
+    if run(Command::new("npm").arg("--version")).is_err() {
+        self::packages(&["/usr/bin/node", "/usr/bin/npm"], &["nodejs", "npm"])?;
+    }
     let _lock = lock()?;
+    if has(&done, packages) {
+        return Ok(folder);
+    }
     std::fs::create_dir_all(&folder).map_err(|e| format!("{}: {e}", folder.display()))?;
     let mut command = Command::new("npm");
     run(command
@@ -72,6 +88,11 @@ pub(crate) fn npm(name: &str, packages: &[&str]) -> Result<PathBuf> {
         .args(packages))?;
     std::fs::write(&done, packages.join(" ")).map_err(|e| format!("{}: {e}", done.display()))?;
     Ok(folder)
+}
+
+/// Whether exactly these packages were installed.
+fn has(done: &Path, packages: &[&str]) -> bool {
+    std::fs::read_to_string(done).is_ok_and(|text| text == packages.join(" "))
 }
 
 /// A program as root, by sudo where the tests do not run as root.
