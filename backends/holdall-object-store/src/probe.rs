@@ -4,7 +4,7 @@
 //! and let two racing creators win, or that list in another order.
 
 use futures::{StreamExt, TryStreamExt, future};
-use holdall_core::{ByteRange, Bytes, Conditions, Error, Operation, Result};
+use holdall_core::{ByteRange, Bytes, Conditions, Error, ErrorKind, Operation, Result};
 use object_store::path::Path;
 use object_store::{
     Error as StoreError, ObjectStoreExt, PutMode, PutOptions, PutPayload, PutResult,
@@ -17,7 +17,9 @@ const RACERS: usize = 12;
 const ROUNDS: usize = 4;
 
 /// Names whose order tells byte order from others, and a store of objects from one of files.
-const NAMES: [&str; 7] = ["A", "Z", "_", "a", "a-", "a/b", "a0"];
+const NAMES: &[&str] = &["A", "Z", "_", "a", "a-", "a/b", "a0"];
+/// The same for flat names.
+const FLAT_NAMES: &[&str] = &["41", "5a", "61", "612d", "612d~/2f", "612e"];
 
 /// What was found.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -66,7 +68,15 @@ impl Probe<'_> {
         let path = self.path("value");
         for value in ["one", "two"] {
             let put = self.put(&path, value, PutMode::Overwrite).await;
-            put.map_err(|error| self.backend.failed_reading(Operation::Open, error))?;
+            put.map_err(|error| {
+                let error = self.backend.failed_reading(Operation::Open, error);
+                if error.kind() != ErrorKind::Denied {
+                    return error;
+                }
+                let message = "the credentials do not suffice to write, which opening tries; \
+                               mend them, or to read alone open with probe=off&conditional=none";
+                Error::denied(Operation::Open, message).with_source(error)
+            })?;
             if self.value(&path).await? != Some(Bytes::from(value)) {
                 return Err(unfit("does not show what was just written"));
             }
@@ -80,11 +90,13 @@ impl Probe<'_> {
     /// A listing shows what was written; says whether in order.
     async fn listing(&self) -> Result<bool> {
         let folder = self.path("names");
-        let put = |name: &'static str| {
+        let names = if self.backend.options.flat { FLAT_NAMES } else { NAMES };
+        let put = |name: &&'static str| {
+            let name = *name;
             let path = self.path(&format!("names/{name}"));
             async move { self.put(&path, name, PutMode::Overwrite).await }
         };
-        for answer in future::join_all(NAMES.map(put)).await {
+        for answer in future::join_all(names.iter().map(put)).await {
             answer.map_err(|error| {
                 let message = "the store cannot hold a key beside one that continues it; if it \
                                keeps objects as files, open it with names=flat";
@@ -95,7 +107,7 @@ impl Probe<'_> {
         let listed = self.names(&folder).await?;
         let mut sorted = listed.clone();
         sorted.sort();
-        if sorted == NAMES {
+        if sorted == names {
             return Ok(listed == sorted);
         }
         let message = "does not list what was just written, or cannot hold a key beside one that \
@@ -186,7 +198,9 @@ impl Probe<'_> {
 
     /// How many of many succeed who write at once; `None` if the value there is no winner's.
     async fn race(&self, path: &Path, mode: PutMode) -> Result<Option<usize>> {
-        let values: Vec<String> = (0..RACERS).map(|racer| format!("racer {racer}")).collect();
+        // No two values are ever equal: an ETag is a digest, and equal bytes would keep it.
+        let nonce = |racer| format!("{racer} {}", u64::from_le_bytes(self.backend.env.random()));
+        let values: Vec<String> = (0..RACERS).map(nonce).collect();
         // A crowd may be turned away as a whole; then nothing was learnt.
         for _ in 0..ROUNDS {
             let put = |value: &String| {
@@ -216,9 +230,7 @@ impl Probe<'_> {
     fn cannot(&self, error: StoreError, lack: &'static str) -> Result<Option<&'static str>> {
         let error = self.backend.failed_reading(Operation::Open, error);
         match error.kind() {
-            holdall_core::ErrorKind::Unsupported | holdall_core::ErrorKind::Invalid => {
-                Ok(Some(lack))
-            }
+            ErrorKind::Unsupported | ErrorKind::Invalid => Ok(Some(lack)),
             _ => Err(error),
         }
     }
@@ -258,5 +270,6 @@ impl Probe<'_> {
 }
 
 fn unfit(what: &str) -> Error {
-    Error::unsupported(Operation::Open, format!("this store cannot be used: it {what}"))
+    let message = format!("this store, if the endpoint is one, cannot be used: it {what}");
+    Error::unsupported(Operation::Open, message)
 }

@@ -152,7 +152,9 @@ impl ObjectBackend {
         let failure = match self.put_once(path, value, PutMode::Update(version)).await {
             Ok(put) if operation == Operation::Put => return self.revision_of(path, &put).await,
             Ok(_) => return Ok(revision.clone()),
-            Err(Failure::Store(StoreError::Precondition { .. })) => {
+            Err(Failure::Store(error @ StoreError::Precondition { .. }))
+                if !Reason::of(&error).is_no_bucket() =>
+            {
                 return Err(conflict(operation));
             }
             Err(failure) => failure,

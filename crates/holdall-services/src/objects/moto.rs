@@ -23,7 +23,7 @@ fn command(folder: &Path, port: u16) -> Result<Command> {
 }
 
 fn ready(_: &Path, port: u16) -> bool {
-    ask(port, "GET", "/moto-api/data.json").is_ok_and(|status| status == 200)
+    ask(port, "GET", "/").is_ok()
 }
 
 fn begin(_: &Path, port: u16) -> Result<()> {
