@@ -83,17 +83,16 @@ impl Server {
         arguments: Arguments<'_>,
     ) -> Result<Vec<Row>, Failed> {
         let client = self.connection(operation).await.map_err(Failed::Final)?;
-        let Some(prepared) =
-            within(&self.env, self.connect_timeout, client.prepare_cached(statement)).await
-        else {
+        // The server ends a statement that takes too long; if not even that is heard of, the
+        // connection is silent and of no more use.
+        let limit = self.statement_timeout + self.connect_timeout;
+        let prepared = within(&self.env, limit, client.prepare_cached(statement)).await;
+        let Some(prepared) = prepared else {
             give_up(client);
             return Err(Failed::Final(error::slow(operation)));
         };
         let prepared =
             prepared.map_err(|source| Failed::Final(error::unsent(operation, source)))?;
-        // The server ends a statement that takes too long; if not even that is heard of, the
-        // connection is silent and of no more use.
-        let limit = self.statement_timeout + self.connect_timeout;
         let Some(answer) = within(&self.env, limit, client.query(&prepared, arguments)).await
         else {
             give_up(client);

@@ -169,7 +169,7 @@ impl Config {
             (Some(password), _) => Some(password.to_owned()),
             (None, password) => password.map(encoded).transpose()?,
         };
-        config.read_options(location).map_err(|message| invalid(message))?;
+        config.read_options(location).map_err(invalid)?;
         Ok(config)
     }
 

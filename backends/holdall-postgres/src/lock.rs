@@ -42,6 +42,11 @@ impl Locks {
     }
 }
 
+/// The locks of the whole schema and of one key in it.
+pub(crate) fn of_key(schema: &str, key: &[u8]) -> (i64, i64) {
+    (number(schema, b""), number(schema, key))
+}
+
 /// The lock that openers take while they make a schema.
 pub(crate) fn setup(schema: &str) -> i64 {
     number(schema, b"\xfe")

@@ -4,9 +4,11 @@ use holdall_core::{
     ByteRange, Bytes, Error, Key, List, Object, Operation, Page, Result, Revision, Row,
 };
 use tokio_postgres::Row as Answer;
+use tokio_postgres::types::ToSql;
 
 use crate::VALUE_BYTES_MAX;
 use crate::call::{Kind, Server, column};
+use crate::config::Values;
 
 /// The most rows of one page.
 const PAGE_ROWS_MAX: usize = 10_000;
@@ -20,12 +22,25 @@ impl Server {
         let (start, length) = (range.start.cast_signed(), (range.end - range.start).cast_signed());
         let key = key.as_bytes();
         let whole = start == 0 && length == VALUE_BYTES_MAX as i64;
-        let answer = if whole {
-            self.call(OPERATION, Kind::Read, &self.statements.get, &[&key]).await?
-        } else {
-            let statement = &self.statements.get_range;
-            self.call(OPERATION, Kind::Read, statement, &[&key, &start, &length]).await?
+        let statements = &self.statements;
+        let (plain, large) = match whole {
+            true => (&statements.get, &statements.get_large),
+            false => (&statements.get_range, &statements.get_range_large),
         };
+        let all: [&(dyn ToSql + Sync); 3] = [&key, &start, &length];
+        let arguments = if whole { &all[..1] } else { &all };
+        if self.values == Values::Bytea {
+            // Almost always the value is in its row; the statement that finds it anywhere costs
+            // more, and the answer of either is of one moment.
+            let answer = self.call(OPERATION, Kind::Read, plain, arguments).await?;
+            let Some(row) = answer.first() else {
+                return Ok(None);
+            };
+            if column::<Option<&[u8]>>(OPERATION, row, 2)?.is_some() {
+                return object(OPERATION, row, start..start + length).map(Some);
+            }
+        }
+        let answer = self.call(OPERATION, Kind::Read, large, arguments).await?;
         let Some(row) = answer.first() else {
             return Ok(None);
         };
@@ -77,9 +92,9 @@ impl Server {
     async fn values(&self, first: &[u8], end: &[u8], limit: usize) -> Result<Page> {
         const OPERATION: Operation = Operation::List;
         let statement = &self.statements.list_values;
-        let arguments: [&(dyn tokio_postgres::types::ToSql + Sync); 4] =
-            [&first, &end, &(limit as i64), &PAGE_BYTES_MAX];
-        let answer = self.call(OPERATION, Kind::Read, statement, &arguments).await?;
+        let limit = limit as i64;
+        let arguments: &[&(dyn ToSql + Sync)] = &[&first, &end, &limit, &PAGE_BYTES_MAX];
+        let answer = self.call(OPERATION, Kind::Read, statement, arguments).await?;
         let mut page = Page::default();
         for row in &answer {
             let key = key(column(OPERATION, row, 3)?)?;

@@ -3,18 +3,37 @@
 /// How long a part of a large value is with `values=chunks`; `schema.sql` says the same number.
 const CHUNK_BYTES: u32 = 256 << 10;
 
+/// Takes the locks that `write` would take for one row. What follows finds the newest row also
+/// where it had to wait for them: it is decided by the unique index or looked at again.
+const LOCKED: &str = "WITH locked AS MATERIALIZED \
+    (SELECT pg_advisory_xact_lock_shared($1::bigint), pg_advisory_xact_lock($2::bigint))";
+
+/// The $3 bytes from $2 on of a value that is in its row.
+const PART: &str = "substring(value FROM $2::bigint::integer + 1 FOR $3::bigint::integer)";
+
 /// The statements for one schema.
 pub(crate) struct Statements {
-    /// $1 key.
+    /// $1 key. No value if it is large.
     pub(crate) get: String,
-    /// $1 key, $2 where to begin, $3 how many bytes.
+    /// $1 key, $2 where to begin, $3 how many bytes. No value if it is large.
     pub(crate) get_range: String,
+    /// As `get`, wherever the value is.
+    pub(crate) get_large: String,
+    /// As `get_range`, wherever the value is.
+    pub(crate) get_range_large: String,
     /// $1 keys.
     pub(crate) get_many: String,
     /// $1 the first key wanted, $2 the first no longer wanted, $3 how many.
     pub(crate) list: String,
     /// As `list`, and $4 how many bytes of values, if more than one row is wanted.
     pub(crate) list_values: String,
+    /// One row: $1 the schema's lock, $2 the key's lock, $3 key, $4 value. No answer if what is
+    /// expected is not so.
+    pub(crate) put: String,
+    /// As `put`, if nothing is there.
+    pub(crate) put_absent: String,
+    /// As `put`, if $5 is the revision that is there.
+    pub(crate) put_revision: String,
     /// The arguments of the function `write` in `schema.sql`.
     pub(crate) write: String,
     /// What makes all of it.
@@ -26,9 +45,21 @@ impl Statements {
     pub(crate) fn new(schema: &str) -> Self {
         let whole = whole(schema);
         let part = part(schema);
+        let get = |value: &str| {
+            format!("SELECT revision, size, {value} FROM {schema}.rows r WHERE key = $1")
+        };
+        let put = |row: &str| format!("{LOCKED} {row} RETURNING revision");
+        let given = format!("nextval('{schema}.revisions')");
+        let insert = format!(
+            "INSERT INTO {schema}.rows (key, revision, size, value) \
+            SELECT $3::bytea, {given}, octet_length($4::bytea), $4::bytea FROM locked \
+            ON CONFLICT (key)"
+        );
         Self {
-            get: format!("SELECT revision, size, {whole} FROM {schema}.rows r WHERE key = $1"),
-            get_range: format!("SELECT revision, size, {part} FROM {schema}.rows r WHERE key = $1"),
+            get: get("value"),
+            get_range: get(PART),
+            get_large: get(&whole),
+            get_range_large: get(&part),
             get_many: format!(
                 "SELECT revision, size, {whole}, asked.n \
                 FROM unnest($1::bytea[]) WITH ORDINALITY AS asked(k, n) \
@@ -48,6 +79,16 @@ impl Statements {
                     WINDOW along AS (ORDER BY key ROWS UNBOUNDED PRECEDING) LIMIT $3 \
                 ) r WHERE place = 1 OR total <= $4::bigint ORDER BY key"
             ),
+            put: put(&format!(
+                "{insert} DO UPDATE SET revision = excluded.revision, size = excluded.size, \
+                value = excluded.value, large = NULL"
+            )),
+            put_absent: put(&format!("{insert} DO NOTHING")),
+            put_revision: put(&format!(
+                "UPDATE {schema}.rows SET revision = {given}, size = octet_length($4::bytea), \
+                value = $4::bytea, large = NULL FROM locked \
+                WHERE key = $3 AND revision = $5"
+            )),
             write: format!(
                 "SELECT failed, given FROM {schema}.write($1, $2, $3, $4, $5, $6, $7, $8, $9)"
             ),
@@ -72,7 +113,7 @@ fn part(schema: &str) -> String {
     let skipped = format!("greatest($2::bigint - number * {size}, 0)");
     format!(
         "CASE WHEN r.value IS NOT NULL \
-            THEN substring(r.value FROM $2::bigint::integer + 1 FOR $3::bigint::integer) \
+            THEN {PART} \
         WHEN r.large IS NOT NULL THEN lo_get(r.large, $2::bigint, $3::bigint::integer) \
         ELSE (SELECT coalesce(string_agg(substring(part FROM {skipped}::integer + 1 \
                 FOR (least($2::bigint + $3::bigint - number * {size}, {size}) \

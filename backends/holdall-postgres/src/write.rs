@@ -1,9 +1,12 @@
-//! Writing: everything is a batch, and a batch is one call of the schema's function.
+//! Writing: a batch is one call of the schema's function. A put of one row, which is what most
+//! writes are, has a statement of its own that costs the server less.
 
 use holdall_core::{Error, Expect, Key, Op, Operation, Result, Revision};
+use tokio_postgres::types::ToSql;
 
 use crate::call::{Kind, Server, column};
-use crate::lock::Locks;
+use crate::config::Values;
+use crate::lock::{self, Locks};
 
 /// The number of a revision that was never given.
 const NEVER: i64 = -1;
@@ -26,10 +29,7 @@ impl<'a> Steps<'a> {
             let expected = match op.expect() {
                 Expect::Any => None,
                 Expect::Absent => Some(None),
-                Expect::Revision(revision) => {
-                    let number = revision.as_number().and_then(|number| i64::try_from(number).ok());
-                    Some(Some(number.unwrap_or(NEVER)))
-                }
+                Expect::Revision(revision) => Some(Some(number(revision))),
             };
             let key = op.key();
             if let Some(expected) = expected {
@@ -50,9 +50,51 @@ impl<'a> Steps<'a> {
     }
 }
 
+/// A revision as the table holds it.
+fn number(revision: &Revision) -> i64 {
+    revision.as_number().and_then(|number| i64::try_from(number).ok()).unwrap_or(NEVER)
+}
+
 impl Server {
     /// Lets the steps happen, all or nothing. Each key is named once.
     pub(crate) async fn write(&self, operation: Operation, ops: &[Op]) -> Result<Revision> {
+        match ops {
+            [Op::Put { key, value, expect }] if !self.is_large(value) => {
+                self.put(operation, key, value, expect).await
+            }
+            ops => self.batch(operation, ops).await,
+        }
+    }
+
+    fn is_large(&self, value: &[u8]) -> bool {
+        self.values != Values::Bytea && value.len() as u64 > self.large_above.cast_unsigned()
+    }
+
+    async fn put(
+        &self,
+        operation: Operation,
+        key: &Key,
+        value: &[u8],
+        expect: &Expect,
+    ) -> Result<Revision> {
+        let name = key.as_bytes();
+        let (schema_lock, key_lock) = lock::of_key(&self.schema, name);
+        let expected = match expect {
+            Expect::Revision(revision) => number(revision),
+            Expect::Any | Expect::Absent => NEVER,
+        };
+        let all: [&(dyn ToSql + Sync); 5] = [&schema_lock, &key_lock, &name, &value, &expected];
+        let (statement, arguments) = match expect {
+            Expect::Any => (&self.statements.put, &all[..4]),
+            Expect::Absent => (&self.statements.put_absent, &all[..4]),
+            Expect::Revision(_) => (&self.statements.put_revision, &all[..]),
+        };
+        let answer = self.call(operation, Kind::Write, statement, arguments).await?;
+        let row = answer.first().ok_or_else(|| conflict(operation).with_key(key))?;
+        Ok(Revision::number(column::<i64>(operation, row, 0)?.cast_unsigned()))
+    }
+
+    async fn batch(&self, operation: Operation, ops: &[Op]) -> Result<Revision> {
         let locks = Locks::of(&self.schema, ops, self.locks_max);
         let steps = Steps::new(ops);
         let (keys, values): (Vec<&[u8]>, Vec<&[u8]>) = steps.puts.into_iter().unzip();
@@ -78,8 +120,7 @@ impl Server {
         let strange = || Error::unknown(operation, "the server did not say what was written");
         let row = answer.first().ok_or_else(strange)?;
         if let Some(failed) = column::<Option<i64>>(operation, row, 0)? {
-            let message = "the key has changed since it was read; read it again";
-            let error = Error::conflict(operation, message);
+            let error = conflict(operation);
             let key = usize::try_from(failed - 1).ok().and_then(|at| steps.expected.get(at));
             return Err(match key {
                 Some(key) => error.with_key(key),
@@ -89,4 +130,8 @@ impl Server {
         let given: i64 = column::<Option<i64>>(operation, row, 1)?.ok_or_else(strange)?;
         Ok(Revision::number(given.cast_unsigned()))
     }
+}
+
+fn conflict(operation: Operation) -> Error {
+    Error::conflict(operation, "the key has changed since it was read; read it again")
 }

@@ -122,7 +122,9 @@ async fn a_lost_answer_is_unknown_and_can_be_looked_up() {
     for round in 0..10 {
         let (one, two) = (key(format!("one {round}")), key(format!("two {round}")));
         // The connection and its statement are there before the trouble: the request passes.
-        backend.put(&key("before"), Bytes::new(), Expect::Any).await.unwrap();
+        let mut before = Batch::new();
+        before.delete(key("one"), Expect::Any).delete(key("two"), Expect::Any);
+        backend.apply(before).await.unwrap();
         proxy.set(Trouble::CutAnswers);
         let mut batch = Batch::new();
         batch.put(one.clone(), "x", Expect::Absent).put(two.clone(), "x", Expect::Absent);
