@@ -1,0 +1,356 @@
+//! The statements, as text: pure functions.
+//!
+//! ```text
+//!   k          VARBINARY(1024)   the key: compared byte by byte, the order of the contract
+//!   size       BIGINT UNSIGNED   of the value, so that listing need not read it
+//!   revision   BIGINT UNSIGNED   a random number above 0, new with each write: it does not repeat
+//!                                for a key, also when the key was deleted in between
+//!   expected   BIGINT UNSIGNED   what a batch expects, while it is being checked; see below
+//!   v          LONGBLOB          the value
+//! ```
+//!
+//! A batch is one text of several statements, so that it takes one round trip and the server
+//! itself decides:
+//!
+//! ```text
+//!   START TRANSACTION
+//!   INSERT all keys in order, with what is expected of each
+//!          … ON DUPLICATE KEY UPDATE      fails where the row there is not the one expected
+//!   SELECT ~0 + COUNT(*) …                fails if a row that should be there had to be inserted
+//!   DELETE what is deleted or was inserted only to hold its place
+//!   COMMIT
+//! ```
+//!
+//! The INSERT locks every key of the batch, also those that are missing, one after the other in
+//! the order of the keys: batches wait for each other and do not deadlock. A statement that fails
+//! does so by adding to the largest number (error 1690), the one way that both servers share, and
+//! the rest of the text is not run.
+
+use holdall_core::{Expect, KEY_BYTES_MAX, Op};
+
+/// The revision of rows that only hold a place until the batch ends. No write gets it.
+pub(crate) const PLACE: u64 = 0;
+/// Keys in one `IN (…)`: with more the optimizers of some servers read the whole table instead.
+const KEYS_EACH: usize = 500;
+/// What else is in a packet besides a row: the statement before and behind it.
+const FRAME_BYTES: usize = 1024;
+/// What a statement with one value may have besides the value: its key, numbers, and headers.
+pub(crate) const ROW_BYTES: u64 = 4096;
+
+/// The statements for one table, made once.
+#[derive(Debug)]
+pub(crate) struct Statements {
+    pub(crate) create: String,
+    pub(crate) get: String,
+    pub(crate) get_range: String,
+    pub(crate) exists: String,
+    pub(crate) upsert: String,
+    pub(crate) insert: String,
+    pub(crate) update: String,
+    pub(crate) delete: String,
+    pub(crate) delete_revision: String,
+    /// One row of a batch, where it is too large for a text.
+    pub(crate) row: String,
+    /// Looks into the table, and asks how large it is and whether the server is read-only.
+    pub(crate) health: String,
+    table: String,
+}
+
+const ROW_HEAD: &str = "(k, size, revision, expected, v) VALUES ";
+const ROW_TAIL: &str = " ON DUPLICATE KEY UPDATE \
+     size = IF(VALUES(revision) = 0, size, VALUES(size)), \
+     v = IF(VALUES(revision) = 0, v, VALUES(v)), \
+     revision = IF(VALUES(expected) IS NULL OR VALUES(expected) = revision, \
+     IF(VALUES(revision) = 0, revision, VALUES(revision)), ~0 + revision)";
+
+impl Statements {
+    /// The table's name is of letters, digits and `_`.
+    pub(crate) fn new(table: &str) -> Self {
+        let insert = format!("INSERT INTO `{table}` (k, size, revision, v) VALUES (?, ?, ?, ?)");
+        let update = "size = VALUES(size), revision = VALUES(revision), v = VALUES(v)";
+        Self {
+            create: format!(
+                "CREATE TABLE IF NOT EXISTS `{table}` (\
+                 k VARBINARY({KEY_BYTES_MAX}) NOT NULL PRIMARY KEY, \
+                 size BIGINT UNSIGNED NOT NULL, revision BIGINT UNSIGNED NOT NULL, \
+                 expected BIGINT UNSIGNED NULL, v LONGBLOB NOT NULL) \
+                 ENGINE=InnoDB ROW_FORMAT=DYNAMIC"
+            ),
+            get: format!("SELECT revision, size, v FROM `{table}` WHERE k = ?"),
+            get_range: format!(
+                "SELECT revision, size, SUBSTRING(v, ?, ?) FROM `{table}` WHERE k = ?"
+            ),
+            exists: format!("SELECT revision FROM `{table}` WHERE k = ?"),
+            upsert: format!("{insert} ON DUPLICATE KEY UPDATE {update}"),
+            insert,
+            update: format!(
+                "UPDATE `{table}` SET size = ?, revision = ?, v = ? WHERE k = ? AND revision = ?"
+            ),
+            delete: format!("DELETE FROM `{table}` WHERE k = ?"),
+            delete_revision: format!("DELETE FROM `{table}` WHERE k = ? AND revision = ?"),
+            row: format!("INSERT INTO `{table}` {ROW_HEAD}(?, ?, ?, ?, ?){ROW_TAIL}"),
+            health: format!(
+                "SELECT (SELECT data_length + index_length FROM information_schema.tables \
+                 WHERE table_schema = DATABASE() AND table_name = '{table}'), \
+                 @@global.read_only FROM (SELECT COUNT(*) FROM \
+                 (SELECT k FROM `{table}` LIMIT 1) a) b"
+            ),
+            table: table.to_owned(),
+        }
+    }
+
+    /// Reads these keys, all of one moment: one statement, or a transaction on one snapshot.
+    pub(crate) fn get_many(&self, keys: &[&[u8]], packet_bytes: usize) -> Vec<Vec<u8>> {
+        let head = format!(
+            "SELECT k, revision, v FROM `{}` FORCE INDEX (PRIMARY) WHERE k IN ",
+            self.table
+        );
+        let selects: Vec<Vec<u8>> =
+            lists(keys, packet_bytes).into_iter().map(|list| join(&head, &list)).collect();
+        let mut script = Script::new(packet_bytes);
+        if selects.len() == 1 {
+            selects.into_iter().for_each(|select| script.push(select));
+            return script.packets();
+        }
+        script.push(b"SET TRANSACTION ISOLATION LEVEL REPEATABLE READ".to_vec());
+        script.push(b"START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY".to_vec());
+        selects.into_iter().for_each(|select| script.push(select));
+        script.push(b"COMMIT".to_vec());
+        script.packets()
+    }
+
+    /// Reads the revisions of these keys.
+    pub(crate) fn revisions(&self, keys: &[&[u8]], packet_bytes: usize) -> Vec<Vec<u8>> {
+        let head =
+            format!("SELECT k, revision FROM `{}` FORCE INDEX (PRIMARY) WHERE k IN ", self.table);
+        let mut script = Script::new(packet_bytes);
+        lists(keys, packet_bytes).iter().for_each(|list| script.push(join(&head, list)));
+        script.packets()
+    }
+
+    /// The steps of a batch whose operations are in the order of their keys. Its last step
+    /// commits, and no other does. Every expected revision is a number.
+    pub(crate) fn batch(&self, ops: &[&Op], revision: u64, packet_bytes: usize) -> Vec<Step> {
+        let mut steps = Vec::new();
+        let mut script = Script::new(packet_bytes);
+        script.push(b"START TRANSACTION".to_vec());
+        let head = format!("INSERT INTO `{}` {ROW_HEAD}", self.table).into_bytes();
+        let mut rows = Vec::new();
+        for (index, op) in ops.iter().enumerate() {
+            let row = row(op, revision);
+            let fits = |rows: &[u8]| rows.len() + row.len() + FRAME_BYTES <= packet_bytes;
+            if !rows.is_empty() && !fits(&rows) {
+                script.push(insert(&head, std::mem::take(&mut rows)));
+            }
+            if fits(&[]) {
+                rows.extend_from_slice(if rows.is_empty() { b"" } else { b"," });
+                rows.extend_from_slice(&row);
+                continue;
+            }
+            steps.extend(std::mem::replace(&mut script, Script::new(packet_bytes)).steps());
+            steps.push(Step::Row(index));
+        }
+        if !rows.is_empty() {
+            script.push(insert(&head, rows));
+        }
+        let revised: Vec<&[u8]> = ops.iter().filter(|op| expects_row(op)).map(key).collect();
+        let guard = format!(
+            "SELECT ~0 + COUNT(*) FROM `{}` FORCE INDEX (PRIMARY) WHERE expected > 0 AND k IN ",
+            self.table
+        );
+        for list in lists(&revised, packet_bytes) {
+            script.push(join(&guard, &list));
+        }
+        let removed: Vec<&[u8]> = ops.iter().filter(|op| leaves_nothing(op)).map(key).collect();
+        let table = &self.table;
+        let delete = format!("DELETE `{table}` FROM `{table}` FORCE INDEX (PRIMARY) WHERE k IN ");
+        for list in lists(&removed, packet_bytes) {
+            script.push(join(&delete, &list));
+        }
+        script.push(b"COMMIT".to_vec());
+        steps.extend(script.steps());
+        steps
+    }
+
+    /// One page. Each row also says how many rows it was chosen from, of which one more than
+    /// `rows` was asked for: by that the caller knows whether the page ended early.
+    pub(crate) fn list(&self, page: &PageOf<'_>) -> Vec<u8> {
+        let mut condition = join("k >= ", &literal(page.start));
+        if !page.inclusive {
+            condition = join("k > ", &literal(page.start));
+        }
+        if let Some(end) = &page.end {
+            condition.extend_from_slice(b" AND k < ");
+            condition.extend_from_slice(&literal(end));
+        }
+        let (table, rows) = (&self.table, page.rows);
+        let inner = |columns: &str| {
+            let head = format!("SELECT {columns} FROM `{table}` FORCE INDEX (PRIMARY) WHERE ");
+            let tail = format!(" ORDER BY k LIMIT {}", rows + 1);
+            [head.into_bytes(), condition.clone(), tail.into_bytes()].concat()
+        };
+        let Some(bytes) = page.value_bytes else { return inner("k, size") };
+        // The sizes decide how many of the rows have room, before any value is read.
+        let head = "SELECT t.k, t.size, t.revision, t.v, c.found FROM (SELECT k, size, \
+                    SUM(size) OVER (ORDER BY k ROWS UNBOUNDED PRECEDING) AS upto, \
+                    ROW_NUMBER() OVER (ORDER BY k) AS place, COUNT(*) OVER () AS found FROM (";
+        let tail = format!(
+            ") a) c STRAIGHT_JOIN `{table}` t ON t.k = c.k \
+             WHERE c.place <= {rows} AND (c.place = 1 OR c.upto <= {bytes}) ORDER BY c.k"
+        );
+        [head.as_bytes(), &inner("k, size"), tail.as_bytes()].concat()
+    }
+}
+
+/// What is asked of a page.
+#[derive(Debug)]
+pub(crate) struct PageOf<'a> {
+    /// Where it begins.
+    pub(crate) start: &'a [u8],
+    /// Whether a row at `start` is part of it.
+    pub(crate) inclusive: bool,
+    /// The first key behind it, where there is one.
+    pub(crate) end: Option<Vec<u8>>,
+    /// How many rows it has at the most.
+    pub(crate) rows: usize,
+    /// Whether values are wanted, and how many bytes of them at the most; one is always taken.
+    pub(crate) value_bytes: Option<usize>,
+}
+
+/// One exchange with the server.
+#[derive(Debug, PartialEq)]
+pub(crate) enum Step {
+    /// These statements.
+    Text(Vec<u8>),
+    /// The statement [`Statements::row`] for the operation at this place.
+    Row(usize),
+}
+
+/// Statements in as few packets as they fit in.
+struct Script {
+    packet_bytes: usize,
+    packets: Vec<Vec<u8>>,
+}
+
+impl Script {
+    fn new(packet_bytes: usize) -> Self {
+        Self { packet_bytes, packets: Vec::new() }
+    }
+
+    fn push(&mut self, statement: Vec<u8>) {
+        // The command's own byte and the semicolon.
+        let room = self.packet_bytes.saturating_sub(statement.len() + 2);
+        match self.packets.last_mut() {
+            Some(packet) if packet.len() <= room => {
+                packet.push(b';');
+                packet.extend_from_slice(&statement);
+            }
+            _ => self.packets.push(statement),
+        }
+    }
+
+    fn packets(self) -> Vec<Vec<u8>> {
+        self.packets
+    }
+
+    fn steps(self) -> impl Iterator<Item = Step> {
+        self.packets.into_iter().map(Step::Text)
+    }
+}
+
+fn key<'a>(op: &&'a Op) -> &'a [u8] {
+    op.key().as_bytes()
+}
+
+/// Whether the operation needs a row to be there.
+fn expects_row(op: &Op) -> bool {
+    matches!(op.expect(), Expect::Revision(_))
+}
+
+/// Whether there is no row for the operation's key once the batch has happened.
+fn leaves_nothing(op: &Op) -> bool {
+    match op {
+        Op::Put { .. } => false,
+        Op::Delete { .. } => true,
+        Op::Check { expect, .. } => *expect == Expect::Absent,
+    }
+}
+
+/// What the column `expected` gets: nothing for anything, 0 for absent (no revision is 0).
+pub(crate) fn expected(expect: &Expect) -> Option<u64> {
+    match expect {
+        Expect::Any => None,
+        Expect::Absent => Some(0),
+        Expect::Revision(revision) => revision.as_number(),
+    }
+}
+
+/// A row of a batch: key, size, revision, expected, value.
+fn row(op: &Op, revision: u64) -> Vec<u8> {
+    let (value, revision): (&[u8], u64) = match op {
+        Op::Put { value, .. } => (value, revision),
+        Op::Delete { .. } | Op::Check { .. } => (b"", PLACE),
+    };
+    let expected = expected(op.expect());
+    let expected = expected.map_or_else(|| "NULL".to_owned(), |number| number.to_string());
+    let numbers = format!(",{},{revision},{expected},", value.len());
+    let mut row = Vec::with_capacity(value.len() + op.key().as_bytes().len() + 64);
+    row.push(b'(');
+    quote(op.key().as_bytes(), &mut row);
+    row.extend_from_slice(numbers.as_bytes());
+    quote(value, &mut row);
+    row.push(b')');
+    row
+}
+
+fn insert(head: &[u8], rows: Vec<u8>) -> Vec<u8> {
+    [head, &rows, ROW_TAIL.as_bytes()].concat()
+}
+
+fn join(head: &str, tail: &[u8]) -> Vec<u8> {
+    [head.as_bytes(), tail].concat()
+}
+
+/// Lists in brackets, of so many keys as one statement should have.
+fn lists(keys: &[&[u8]], packet_bytes: usize) -> Vec<Vec<u8>> {
+    let mut lists: Vec<Vec<u8>> = Vec::new();
+    let mut count = 0;
+    for key in keys {
+        let literal = literal(key);
+        match lists.last_mut() {
+            Some(list)
+                if count < KEYS_EACH
+                    && list.len() + literal.len() + FRAME_BYTES <= packet_bytes =>
+            {
+                list.push(b',');
+                list.extend_from_slice(&literal);
+                count += 1;
+            }
+            _ => {
+                lists.push([b"(", &literal[..]].concat());
+                count = 1;
+            }
+        }
+    }
+    lists.iter_mut().for_each(|list| list.push(b')'));
+    lists
+}
+
+fn literal(bytes: &[u8]) -> Vec<u8> {
+    let mut literal = Vec::with_capacity(bytes.len() + 2);
+    quote(bytes, &mut literal);
+    literal
+}
+
+/// Bytes in quotes. Sessions have `NO_BACKSLASH_ESCAPES` and the character set `binary`, so that
+/// the quote is the only byte that means something.
+fn quote(bytes: &[u8], text: &mut Vec<u8>) {
+    text.push(b'\'');
+    for part in bytes.split_inclusive(|byte| *byte == b'\'') {
+        text.extend_from_slice(part);
+        if part.ends_with(b"'") {
+            text.push(b'\'');
+        }
+    }
+    text.push(b'\'');
+}
