@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use holdall_core::{Durability, Error, Location, Operation, Result};
 
-pub(crate) const OPTIONS: [&str; 6] =
+const OPTIONS: [&str; 6] =
     ["journal_mode", "synchronous", "cache_size", "mmap_size", "busy_timeout", "temp_store"];
 
 const JOURNAL_MODES: [(&str, JournalMode); 4] = [
@@ -353,6 +353,18 @@ mod tests {
             let text = format!("sqlite:///x?journal_mode={journal_mode}&synchronous={synchronous}");
             let durability = parse(&text).and_then(|config| config.durability());
             assert_eq!(durability.ok(), promised, "{text}");
+        }
+    }
+
+    #[test]
+    fn the_documents_name_every_option_and_no_other() {
+        for page in [include_str!("../README.md"), include_str!("../../../docs/backends/sqlite.md")]
+        {
+            let table = page.split("| option | meaning | default |").nth(1).unwrap();
+            let rows =
+                table.trim_start().lines().skip(1).map_while(|line| line.strip_prefix("| `"));
+            let named: Vec<&str> = rows.map(|row| row.split('`').next().unwrap()).collect();
+            assert_eq!(named, OPTIONS);
         }
     }
 

@@ -17,6 +17,9 @@ use crate::layout;
 const PAGE_BYTES: u32 = 4096;
 /// A log or journal that has grown larger is cut to this size when it is used anew.
 pub(crate) const LOG_BYTES_MAX: u64 = 64 << 20;
+/// How many pages of log are carried into the file at once. SQLite's own number, a quarter of it,
+/// made scattered small puts take a fifth longer.
+const LOG_PAGES: u32 = 4000;
 /// More than the number of different statements, so that each is compiled once.
 const STATEMENTS: usize = 32;
 
@@ -83,6 +86,7 @@ fn connect(config: &Config, flags: OpenFlags) -> Result<Connection, Failure> {
         PRAGMA mmap_size = {};
         PRAGMA temp_store = {};
         PRAGMA journal_size_limit = {LOG_BYTES_MAX};
+        PRAGMA wal_autocheckpoint = {LOG_PAGES};
         PRAGMA cell_size_check = 1;
         PRAGMA trusted_schema = 0;",
         config.synchronous.name(),

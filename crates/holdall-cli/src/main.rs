@@ -34,7 +34,9 @@ const BLOCKING_THREADS_MAX: usize = 32;
 fn main() -> ExitCode {
     memory::share_pools();
     let json = std::env::args_os().any(|word| word == "--json");
-    if let Err(error) = refuse_secrets(std::env::args_os().filter_map(|word| word.into_string().ok())) {
+    if let Err(error) =
+        refuse_secrets(std::env::args_os().filter_map(|word| word.into_string().ok()))
+    {
         return failure::Failure::from(error).report(json, None);
     }
     let cli = match cli::Cli::try_parse() {

@@ -20,7 +20,8 @@ pub const POSTGRES: Service = Service {
 };
 
 /// PostgreSQL as strangers reach it: user `holdall` needs the password `let me in`, and
-/// connections may be encrypted. `server.crt` in its folder vouches for 127.0.0.1 and for no other name.
+/// connections may be encrypted. `server.crt` in its folder vouches for 127.0.0.1 and for no other
+/// name.
 pub const POSTGRES_SECURED: Service = Service {
     name: "postgres-secured",
     install,

@@ -278,7 +278,7 @@ impl Volume {
     /// Writes every commit so far into the log on the data backend.
     ///
     /// # Errors
-    /// As [`seal`].
+    /// What reading the catalog and writing to the data backend return.
     pub async fn seal(&self) -> Result<Sealed> {
         self.shared.seal().await
     }
@@ -287,7 +287,7 @@ impl Volume {
     /// Nothing if there was nothing new.
     ///
     /// # Errors
-    /// As [`checkpoint`].
+    /// As [`seal`](Self::seal).
     pub async fn checkpoint(&self) -> Result<Option<CheckpointId>> {
         let _one_at_a_time = self.shared.sealing.lock().await;
         checkpoint(&self.shared.seal_context().await?).await

@@ -133,7 +133,7 @@
 //!
 //! # Backends
 //!
-//! [`SCHEMES`] are those that this build knows by location; anything that implements [`Backend`]
+//! [`BACKENDS`] are those that are known by location; anything that implements [`Backend`]
 //! serves as well, through [`EngineBuilder::data_backend`]: `examples/own_backend.rs` is one in
 //! one file. [`open_backend`] opens a backend alone.
 //!
@@ -156,7 +156,7 @@ mod volumes;
 
 pub use config::{Config, NamedBackend, VolumeConfig};
 pub use engine::{Engine, EngineBuilder, EngineMetrics, ReadOptions, WriteOptions};
-pub use registry::SCHEMES;
+pub use registry::{BACKENDS, KnownBackend};
 pub use secrets::refuse_literal;
 pub use settings::{
     Settings, format_compression, parse_compression, parse_location, set_policy_field,

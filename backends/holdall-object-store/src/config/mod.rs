@@ -142,3 +142,26 @@ impl Client {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_option_is_in_its_page_and_no_other() {
+        for (page, mut options) in [
+            (include_str!("../../../../docs/backends/s3.md"), S3Config::option_names()),
+            (include_str!("../../../../docs/backends/gcs.md"), GcsConfig::option_names()),
+            (include_str!("../../../../docs/backends/azure.md"), AzureConfig::option_names()),
+        ] {
+            let rows = page.lines().skip_while(|line| !line.starts_with("| option |")).skip(2);
+            let mut named: Vec<&str> = rows
+                .take_while(|line| line.starts_with("| `"))
+                .filter_map(|line| line.split('`').nth(1))
+                .collect();
+            named.sort_unstable();
+            options.sort_unstable();
+            assert_eq!(named, options);
+        }
+    }
+}

@@ -1,15 +1,16 @@
-//! `holdall backend check`: whether a store keeps the contract, and how fast it is.
+//! `holdall backend`: which there are, and whether a store keeps the contract and how fast it is.
 
 use std::sync::Arc;
 
 use clap::{Args, Subcommand};
-use holdall::{Env, Profile, open_backend, parse_location};
+use holdall::{BACKENDS, Env, Profile, open_backend, parse_location};
 use holdall_testkit::conformance::{Finding, Outcome, random_prefix, run};
 use holdall_testkit::{Load, Probe, Rate, measure, probe};
 use serde_json::{Value, json};
 
 use crate::app::App;
 use crate::failure::{Done, Result};
+use crate::output::Table;
 
 /// Looks at a backend.
 #[derive(Args, Debug)]
@@ -20,6 +21,8 @@ pub(crate) struct Backend {
 
 #[derive(Debug, Subcommand)]
 enum Action {
+    /// Shows every kind of backend, what it promises, and whether this build has it.
+    List,
     /// Puts every clause of the contract to the test on a live store, and measures it shortly.
     ///
     /// Writes under a random prefix, and removes what it wrote. Exit code 1 if a clause is broken.
@@ -34,7 +37,10 @@ enum Action {
 
 impl Backend {
     pub(crate) async fn run(self, app: &App) -> Result {
-        let Action::Check { location, all } = self.action;
+        let (location, all) = match self.action {
+            Action::List => return list(app),
+            Action::Check { location, all } => (location, all),
+        };
         let location = parse_location(&location)?;
         let stacked = open_backend(&location, "holdall backend check", &app.env).await?;
         let backend = stacked.backend;
@@ -80,6 +86,41 @@ impl Backend {
         }
         Ok(Done::unless(!honest))
     }
+}
+
+/// Every kind of backend, a line each.
+fn list(app: &App) -> Result {
+    if app.output.is_json() {
+        for known in BACKENDS {
+            app.output.object(&json!({
+                "scheme": known.scheme,
+                "example": known.example,
+                "built_in": known.built_in,
+                "feature": known.feature,
+                "survives": known.survives,
+                "seen_by": known.seen_by,
+                "conditions": known.conditions,
+                "catalog": known.catalog,
+            }))?;
+        }
+        return Ok(Done::Whole);
+    }
+    let heads = ["location", "a returned write survives", "seen by", "conditions", "catalog"];
+    let mut table = Table::new(&heads);
+    for known in BACKENDS {
+        let absent = if known.built_in { "" } else { " (not in this build)" };
+        table.add([
+            format!("{}{absent}", known.example),
+            known.survives.to_owned(),
+            known.seen_by.to_owned(),
+            known.conditions.to_owned(),
+            known.catalog.to_owned(),
+        ]);
+    }
+    for line in table.lines() {
+        app.output.line(&line)?;
+    }
+    Ok(Done::Whole)
 }
 
 pub(super) fn facts(profile: &Profile) -> String {

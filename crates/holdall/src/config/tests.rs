@@ -1,5 +1,5 @@
-#![allow(clippy::unwrap_used, reason = "tests")]
 //! Configurations that are understood, and what is said of those that are not.
+#![allow(clippy::unwrap_used, reason = "tests")]
 
 use holdall_core::ErrorKind;
 use holdall_volume::format::policy::{Compression, Policy};

@@ -1,7 +1,7 @@
 //! Measures the backend beside the client library alone, on the same server, in turns.
 //!
-//! `cargo run --release -p holdall-postgres --example speed [location]`; without a location it is
-//! the server that the tests share.
+//! `cargo run --release -p holdall-postgres --example postgres_speed [location]`; without a
+//! location it is the server that the tests share.
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "an example that prints")]
 
 use std::env::args;

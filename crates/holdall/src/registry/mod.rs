@@ -1,23 +1,16 @@
 //! The only list of backends: from the scheme of a location to an opened backend.
 
+mod known;
+
 use std::sync::Arc;
 
 use holdall_core::{Backend, Env, Error, Location, Memory, Operation, Result};
 use holdall_file::File;
-use holdall_layers::{Limits, Stack, Stacked};
+use holdall_layers::{Limits, Retries, Stack, Stacked};
+
+pub use known::{BACKENDS, KnownBackend};
 
 use crate::secrets::look_up;
-use crate::units::nearest;
-
-/// The schemes that this build can open.
-pub const SCHEMES: &[&str] = &[
-    "memory",
-    "file",
-    #[cfg(feature = "lmdb")]
-    "lmdb",
-    #[cfg(feature = "lmdb")]
-    "journal+lmdb",
-];
 
 /// Opens what a location names, with limits and counts round it.
 ///
@@ -49,7 +42,35 @@ pub(crate) async fn open(
         }
         #[cfg(feature = "lmdb")]
         "journal+lmdb" => journaled_lmdb(location, holder, env).await?,
-        _ => return Err(unknown_scheme(location)),
+        #[cfg(feature = "sqlite")]
+        "sqlite" => {
+            let config = holdall_sqlite::Config::from_location(location)?;
+            Stack::new(Arc::new(holdall_sqlite::Sqlite::open(config, env).await?))
+        }
+        #[cfg(feature = "postgres")]
+        "postgres" | "postgresql" => {
+            let config = holdall_postgres::Config::from_location(location)?;
+            remote(holdall_postgres::Postgres::open(config, env).await?)
+        }
+        #[cfg(feature = "mysql")]
+        "mysql" => {
+            let config = holdall_mysql::Config::from_location(location)?;
+            remote(holdall_mysql::Mysql::open(config, env).await?)
+        }
+        #[cfg(feature = "redis")]
+        "redis" | "rediss" => {
+            let config = holdall_redis::Config::from_location(location)?;
+            remote(holdall_redis::Redis::open(config, env).await?)
+        }
+        #[cfg(feature = "object-store")]
+        "s3" | "gs" | "az" => {
+            let config = holdall_object_store::Config::from_location(location)?;
+            remote(holdall_object_store::ObjectBackend::open(config, env).await?)
+        }
+        scheme => {
+            let message = known::why_not(scheme);
+            return Err(Error::invalid(Operation::Open, message).with_location(location));
+        }
     };
     let opened = stack.with_limits(limits).with_metrics().open(env).await;
     opened.map_err(|error| match error.location() {
@@ -86,14 +107,10 @@ fn refuse_journaled(path: &std::path::Path, location: &Location) -> Result<()> {
     Ok(())
 }
 
-fn unknown_scheme(location: &Location) -> Error {
-    let scheme = location.scheme();
-    let hint = nearest(scheme, SCHEMES.iter().copied()).map_or_else(
-        || format!("this build knows {}", SCHEMES.join(", ")),
-        |nearest| format!("did you mean `{nearest}`?"),
-    );
-    let message = format!("there is no backend `{scheme}`; {hint}");
-    Error::invalid(Operation::Open, message).with_location(location)
+/// A backend across a network: what did not happen is tried again.
+#[cfg(any(feature = "postgres", feature = "mysql", feature = "redis", feature = "object-store"))]
+fn remote(backend: impl Backend) -> Stack {
+    Stack::new(Arc::new(backend)).with_retries(Retries::default())
 }
 
 #[cfg(test)]
@@ -110,10 +127,10 @@ mod tests {
     }
 
     #[tokio::test(flavor = "multi_thread")]
-    async fn every_scheme_opens_and_keeps_a_value() {
+    async fn every_embedded_backend_opens_and_keeps_a_value() {
         let folder = tempfile::tempdir().unwrap();
         let root = folder.path().to_str().unwrap();
-        for scheme in SCHEMES {
+        for scheme in ["memory", "file", "lmdb", "journal+lmdb", "sqlite"] {
             let location = Location::from_path(scheme, &format!("{root}/{scheme}")).expose();
             let store = try_open(&location).await.unwrap();
             let key = Key::parse("key").unwrap();

@@ -1,6 +1,7 @@
 //! How much slower than the bare client: 1 KiB values, one and sixty-four callers, medians of five.
 //!
-//! On the MariaDB that the tests share: `cargo run --release -p holdall-mysql --example speed`.
+//! On the MariaDB that the tests share: `cargo run --release -p holdall-mysql --example
+//! mysql_speed`.
 #![allow(clippy::print_stdout, clippy::unwrap_used, reason = "a program for the terminal")]
 #![allow(clippy::disallowed_methods, reason = "measures the real clock with real tasks")]
 
