@@ -6,7 +6,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use holdall_core::{
-    Backend, BackendExt, Batch, Env, Error, ErrorKind, Expect, Operation, Result, Timestamp,
+    Backend, BackendExt, Batch, Conditions, Env, Error, ErrorKind, Expect, Operation, Result,
+    Timestamp,
 };
 use serde::Serialize;
 
@@ -121,7 +122,12 @@ impl Volume {
         let data_keys = DataKeys::new(id);
         // First where it can be found again if the catalog is lost.
         let object = row.encode_object(id)?;
-        resources.data.put(&data_keys.volume(), object, Expect::Absent).await?;
+        // The id is drawn at random, so that nobody else writes there.
+        let expect = match resources.data.profile().conditions {
+            Conditions::None => Expect::Any,
+            Conditions::Absent | Conditions::Revision => Expect::Absent,
+        };
+        resources.data.put(&data_keys.volume(), object, expect).await?;
         let keys = CatalogKeys::new(id);
         let mut batch = Batch::new();
         let head = Head { next_epoch: 1, time: row.created, ..Head::default() };
