@@ -26,8 +26,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use holdall_core::{
     Backend, BackendExt, Batch, ByteRange, Bytes, Conditions, Durability, Env, Expect, Health,
-    KEY_BYTES_MAX, Key, List, Object, Operation, Page, Profile, Reach, Result, Revision,
-};
+    KEY_BYTES_MAX, Key, List, Object, Operation, Page, Profile, Reach, Result, Revision, Find};
 
 pub use config::Config;
 
@@ -59,6 +58,7 @@ impl File {
             batch_ops_max: 0,
             batch_bytes_max: 0,
             atomic: false,
+            metadata: false,
             conditions: Conditions::Revision,
             reach: Reach::Machine,
             durability: Durability::Machine,
@@ -108,6 +108,10 @@ impl Backend for File {
     async fn list(&self, list: &List) -> Result<Page> {
         let list = list.clone();
         self.run(move |folder| folder.list(list)).await
+    }
+
+    async fn find(&self, _: &Find) -> Result<Page> {
+        Err(self.no_metadata())
     }
 
     async fn apply(&self, batch: Batch) -> Result<Revision> {

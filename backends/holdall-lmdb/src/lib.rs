@@ -22,8 +22,7 @@ use async_trait::async_trait;
 use holdall_core::{
     Backend, BackendExt, Batch, ByteRange, Bytes, Conditions, Durability, Env, Error, Expect,
     Health, KEY_BYTES_MAX, Key, List, Object, Op, Operation, Page, Profile, Reach, Result,
-    Revision,
-};
+    Revision, Find};
 
 pub use config::Config;
 
@@ -56,6 +55,7 @@ impl Lmdb {
             batch_ops_max: 100_000,
             batch_bytes_max: 256 << 20,
             atomic: true,
+            metadata: false,
             conditions: Conditions::Revision,
             reach: Reach::Machine,
             durability: Durability::Machine,
@@ -93,7 +93,7 @@ impl Backend for Lmdb {
 
     async fn put(&self, key: &Key, value: Bytes, expect: Expect) -> Result<Revision> {
         self.check_limits(Operation::Put, key, value.len())?;
-        let op = Op::Put { key: key.clone(), value, expect };
+        let op = Op::put(key.clone(), value, expect);
         self.write(Operation::Put, vec![op]).await
     }
 
@@ -104,6 +104,10 @@ impl Backend for Lmdb {
 
     async fn list(&self, list: &List) -> Result<Page> {
         self.store().list(list).map_err(|error| self.located(error))
+    }
+
+    async fn find(&self, _: &Find) -> Result<Page> {
+        Err(self.no_metadata())
     }
 
     async fn apply(&self, batch: Batch) -> Result<Revision> {

@@ -21,8 +21,7 @@ use async_trait::async_trait;
 use holdall_core::{
     Backend, BackendExt, Batch, ByteRange, Bytes, Conditions, Env, Error, Expect, Health,
     KEY_BYTES_MAX, Key, List, Location, Object, Op, Operation, Page, Profile, Reach, Result,
-    Revision,
-};
+    Revision, Find};
 
 pub use config::{Config, Tls};
 
@@ -85,6 +84,7 @@ impl Mysql {
             batch_ops_max: 20_000,
             batch_bytes_max: room.min(VALUE_BYTES_MAX),
             atomic: true,
+            metadata: false,
             conditions: Conditions::Revision,
             reach: Reach::Network,
             durability: server.durability,
@@ -120,7 +120,7 @@ impl Backend for Mysql {
 
     async fn put(&self, key: &Key, value: Bytes, expect: Expect) -> Result<Revision> {
         self.check_limits(Operation::Put, key, value.len())?;
-        let op = Op::Put { key: key.clone(), value, expect };
+        let op = Op::put(key.clone(), value, expect);
         self.store.write(Operation::Put, &op).await.map_err(|error| self.located(error))
     }
 
@@ -132,6 +132,10 @@ impl Backend for Mysql {
 
     async fn list(&self, list: &List) -> Result<Page> {
         self.store.list(list).await.map_err(|error| self.located(error))
+    }
+
+    async fn find(&self, _: &Find) -> Result<Page> {
+        Err(self.no_metadata())
     }
 
     async fn apply(&self, batch: Batch) -> Result<Revision> {

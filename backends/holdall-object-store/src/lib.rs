@@ -25,8 +25,7 @@ use async_trait::async_trait;
 use futures::StreamExt;
 use holdall_core::{
     Backend, Batch, ByteRange, Bytes, Conditions, Durability, Env, Error, Expect, Health, Key,
-    List, Location, Object, Operation, Page, Profile, Reach, Result, Revision,
-};
+    List, Location, Object, Operation, Page, Profile, Reach, Result, Revision, Find};
 use object_store::ObjectStore;
 
 pub use config::{AzureConfig, Config, GcsConfig, Options, Preset, S3Config};
@@ -187,6 +186,7 @@ fn profile(engine: &'static str, options: &Options) -> Result<Profile> {
         batch_ops_max: 0,
         batch_bytes_max: 0,
         atomic: false,
+        metadata: false,
         conditions: Conditions::None,
         reach: Reach::Network,
         durability: Durability::Store,
@@ -219,6 +219,10 @@ impl Backend for ObjectBackend {
 
     async fn list(&self, list: &List) -> Result<Page> {
         self.page(list).await.map_err(|error| self.located(error))
+    }
+
+    async fn find(&self, _: &Find) -> Result<Page> {
+        Err(self.no_metadata())
     }
 
     async fn apply(&self, _: Batch) -> Result<Revision> {

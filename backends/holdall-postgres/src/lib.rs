@@ -26,8 +26,7 @@ use async_trait::async_trait;
 use holdall_core::{
     Backend, BackendExt, Batch, ByteRange, Bytes, Conditions, Durability, Env, Error, Expect,
     Health, KEY_BYTES_MAX, Key, List, Location, Object, Op, Operation, Page, Profile, Reach,
-    Result, Revision,
-};
+    Result, Revision, Find};
 
 pub use config::{Config, Tls, Values};
 
@@ -71,6 +70,7 @@ impl Postgres {
             batch_ops_max: BATCH_OPS_MAX,
             batch_bytes_max: VALUE_BYTES_MAX as u64,
             atomic: true,
+            metadata: false,
             conditions: Conditions::Revision,
             reach: Reach::Network,
             durability: if facts.fsync { Durability::Store } else { Durability::Process },
@@ -103,7 +103,7 @@ impl Backend for Postgres {
 
     async fn put(&self, key: &Key, value: Bytes, expect: Expect) -> Result<Revision> {
         self.check_limits(Operation::Put, key, value.len())?;
-        self.write(Operation::Put, &[Op::Put { key: key.clone(), value, expect }]).await
+        self.write(Operation::Put, &[Op::put(key.clone(), value, expect)]).await
     }
 
     async fn delete(&self, key: &Key, expect: Expect) -> Result<()> {
@@ -114,6 +114,10 @@ impl Backend for Postgres {
     async fn list(&self, list: &List) -> Result<Page> {
         list.check()?;
         self.server.list(list).await.map_err(|error| self.located(error))
+    }
+
+    async fn find(&self, _: &Find) -> Result<Page> {
+        Err(self.no_metadata())
     }
 
     async fn apply(&self, batch: Batch) -> Result<Revision> {

@@ -25,8 +25,7 @@ use async_trait::async_trait;
 use holdall_core::{
     Backend, BackendExt, Batch, ByteRange, Bytes, Conditions, Env, Error, ErrorKind, Expect,
     Health, KEY_BYTES_MAX, Key, List, Location, Object, Op, Operation, Page, Profile, Reach,
-    Result, Revision, Row,
-};
+    Result, Revision, Row, Find};
 use redis::{ClientTlsConfig, TlsCertificates, Value};
 
 pub use config::Config;
@@ -85,6 +84,7 @@ impl Redis {
             batch_ops_max: 10_000,
             batch_bytes_max: 128 << 20,
             atomic: true,
+            metadata: false,
             conditions: Conditions::Revision,
             reach: Reach::Network,
             durability: persistence.durability(),
@@ -200,7 +200,7 @@ impl Backend for Redis {
 
     async fn put(&self, key: &Key, value: Bytes, expect: Expect) -> Result<Revision> {
         self.check_limits(Operation::Put, key, value.len())?;
-        let op = Op::Put { key: key.clone(), value, expect };
+        let op = Op::put(key.clone(), value, expect);
         self.write(Operation::Put, &[op]).await
     }
 
@@ -215,6 +215,10 @@ impl Backend for Redis {
         let said = self.reads.ask(Effect::Reads, call).await;
         let page = said.and_then(|said| self.page(said, list.values));
         page.map_err(|failure| self.failed(Operation::List, failure))
+    }
+
+    async fn find(&self, _: &Find) -> Result<Page> {
+        Err(self.no_metadata())
     }
 
     async fn apply(&self, batch: Batch) -> Result<Revision> {

@@ -25,8 +25,7 @@ use async_trait::async_trait;
 use holdall_core::{
     Backend, BackendExt, Batch, ByteRange, Bytes, Conditions, Env, Error, Expect, Health,
     KEY_BYTES_MAX, Key, List, Location, Object, Op, Operation, Page, Profile, Reach, Result,
-    Revision,
-};
+    Revision, Find};
 use rusqlite::Connection;
 
 pub use config::{Config, JournalMode, Synchronous, TempStore};
@@ -84,6 +83,7 @@ impl Sqlite {
             batch_ops_max: 100_000,
             batch_bytes_max: 256 << 20,
             atomic: true,
+            metadata: false,
             conditions: Conditions::Revision,
             reach: Reach::Machine,
             durability,
@@ -123,7 +123,7 @@ impl Backend for Sqlite {
 
     async fn put(&self, key: &Key, value: Bytes, expect: Expect) -> Result<Revision> {
         self.check_limits(Operation::Put, key, value.len())?;
-        let op = Op::Put { key: key.clone(), value, expect };
+        let op = Op::put(key.clone(), value, expect);
         self.write(Operation::Put, vec![op]).await
     }
 
@@ -134,6 +134,10 @@ impl Backend for Sqlite {
 
     async fn list(&self, list: &List) -> Result<Page> {
         self.read(Operation::List, |connection| read::list(connection, list)).await
+    }
+
+    async fn find(&self, _: &Find) -> Result<Page> {
+        Err(self.no_metadata())
     }
 
     async fn apply(&self, batch: Batch) -> Result<Revision> {

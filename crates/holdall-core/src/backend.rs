@@ -3,7 +3,9 @@
 use async_trait::async_trait;
 use bytes::Bytes;
 
-use crate::{Batch, ByteRange, Expect, Health, Key, List, Object, Page, Profile, Result, Revision};
+use crate::{
+    Batch, ByteRange, Expect, Find, Health, Key, List, Object, Page, Profile, Result, Revision,
+};
 
 /// Something that stores bytes under keys.
 ///
@@ -51,6 +53,15 @@ pub trait Backend: Send + Sync + std::fmt::Debug + 'static {
     ///
     /// A page may hold fewer rows than asked, but never none while `more` is true.
     async fn list(&self, list: &List) -> Result<Page>;
+
+    /// One page of the rows whose description is as the filter says, in ascending byte order of
+    /// their keys. Rows without a description are not found.
+    ///
+    /// A page may hold fewer rows than asked, but never none while `more` is true.
+    ///
+    /// # Errors
+    /// `Unsupported` unless the profile says [`metadata`](Profile::metadata).
+    async fn find(&self, find: &Find) -> Result<Page>;
 
     /// Applies every operation of the batch, or none of them. All rows that the batch puts get
     /// the revision that is returned.

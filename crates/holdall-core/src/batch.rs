@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use crate::{Expect, Key};
+use crate::{Description, Expect, Key};
 
 /// One step of a [`Batch`].
 #[derive(Clone, Debug, PartialEq)]
@@ -15,6 +15,9 @@ pub enum Op {
         value: Bytes,
         /// What must be there before.
         expect: Expect,
+        /// What a person may want to know of it. The row's earlier description ends with its
+        /// earlier value. Engines without [`metadata`](crate::Profile::metadata) let it go.
+        description: Option<Box<Description>>,
     },
     /// Remove this key, if the expectation holds.
     Delete {
@@ -33,6 +36,11 @@ pub enum Op {
 }
 
 impl Op {
+    /// A write without a description.
+    pub fn put(key: Key, value: Bytes, expect: Expect) -> Self {
+        Self::Put { key, value, expect, description: None }
+    }
+
     /// The key this step is about.
     pub fn key(&self) -> &Key {
         match self {
@@ -73,7 +81,20 @@ impl Batch {
 
     /// Adds a write.
     pub fn put(&mut self, key: Key, value: impl Into<Bytes>, expect: Expect) -> &mut Self {
-        self.ops.push(Op::Put { key, value: value.into(), expect });
+        self.ops.push(Op::put(key, value.into(), expect));
+        self
+    }
+
+    /// Adds a write whose row is described.
+    pub fn put_described(
+        &mut self,
+        key: Key,
+        value: impl Into<Bytes>,
+        expect: Expect,
+        description: Description,
+    ) -> &mut Self {
+        let description = Some(Box::new(description));
+        self.ops.push(Op::Put { key, value: value.into(), expect, description });
         self
     }
 

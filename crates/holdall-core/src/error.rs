@@ -70,6 +70,8 @@ pub enum Operation {
     Delete,
     /// Listing keys.
     List,
+    /// Finding rows by their descriptions.
+    Find,
     /// Applying a batch.
     Apply,
     /// Asking for health.
@@ -96,6 +98,7 @@ impl Operation {
             Self::Put => "put",
             Self::Delete => "delete",
             Self::List => "list",
+            Self::Find => "find",
             Self::Apply => "apply",
             Self::Health => "health",
             Self::Compute => "compute",

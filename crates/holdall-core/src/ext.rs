@@ -47,6 +47,12 @@ pub trait BackendExt: Backend {
         Ok(())
     }
 
+    /// The answer of a backend that keeps no descriptions to a question for them.
+    fn no_metadata(&self) -> Error {
+        let message = format!("{} keeps no descriptions of its rows", self.profile().engine);
+        Error::unsupported(Operation::Find, message)
+    }
+
     /// Refuses batches that are over this backend's limits, or name a key twice.
     ///
     /// # Errors

@@ -3,7 +3,7 @@
 //! ```text
 //!   volume, jobs, models        callers: comfort through BackendExt
 //!            │
-//!         Backend               this crate: eight methods, no defaults
+//!         Backend               this crate: nine methods, no defaults
 //!            │
 //!   layers ─ layers ─ backend   wrappers and engines, all with one written contract
 //! ```
@@ -23,6 +23,7 @@
 
 mod backend;
 mod batch;
+mod description;
 mod env;
 mod error;
 mod ext;
@@ -33,10 +34,12 @@ mod page;
 mod profile;
 mod revision;
 mod time;
+pub mod units;
 
 pub use backend::Backend;
 pub use batch::{Batch, Op};
 pub use bytes::Bytes;
+pub use description::{ContentType, Description, Filter, Find};
 pub use env::{Env, Environment, Stopwatch};
 pub use error::{Error, ErrorKind, Operation, Result};
 pub use ext::BackendExt;

@@ -8,8 +8,9 @@ use async_trait::async_trait;
 use bytes::Bytes;
 
 use crate::{
-    Backend, BackendExt, Batch, ByteRange, Conditions, Durability, Error, Expect, Health,
-    KEY_BYTES_MAX, Key, List, Object, Op, Operation, Page, Profile, Reach, Result, Revision, Row,
+    Backend, BackendExt, Batch, ByteRange, Conditions, Description, Durability, Error, Expect,
+    Find, Health, KEY_BYTES_MAX, Key, List, Object, Op, Operation, Page, Profile, Reach, Result,
+    Revision, Row,
 };
 
 /// Keeps everything in this process's memory, and nothing after it ends.
@@ -21,13 +22,20 @@ pub struct Memory {
 
 #[derive(Debug, Default)]
 struct State {
-    rows: BTreeMap<Key, (Bytes, u64)>,
+    rows: BTreeMap<Key, Stored>,
     revision: u64,
+}
+
+#[derive(Clone, Debug)]
+struct Stored {
+    value: Bytes,
+    revision: u64,
+    description: Option<Box<Description>>,
 }
 
 impl State {
     fn expect(&self, operation: Operation, key: &Key, expect: &Expect) -> Result<()> {
-        let current = self.rows.get(key).map(|(_, revision)| Revision::number(*revision));
+        let current = self.rows.get(key).map(|found| Revision::number(found.revision));
         if expect.holds(current.as_ref()) {
             return Ok(());
         }
@@ -37,8 +45,9 @@ impl State {
 
     fn write(&mut self, op: Op) {
         match op {
-            Op::Put { key, value, .. } => {
-                self.rows.insert(key, (value, self.revision));
+            Op::Put { key, value, description, .. } => {
+                let revision = self.revision;
+                self.rows.insert(key, Stored { value, revision, description });
             }
             Op::Delete { key, .. } => {
                 self.rows.remove(&key);
@@ -58,11 +67,19 @@ impl Memory {
             batch_ops_max: 100_000,
             batch_bytes_max: 1 << 30,
             atomic: true,
+            metadata: false,
             conditions: Conditions::Revision,
             reach: Reach::Process,
             durability: Durability::Process,
         };
         Self { profile, state: RwLock::default() }
+    }
+
+    /// The same, keeping the descriptions of its rows, so that they can be found by them.
+    #[must_use]
+    pub fn with_metadata(mut self) -> Self {
+        self.profile.metadata = true;
+        self
     }
 
     // No code below can panic while it holds the lock, so a poisoned lock still guards a whole
@@ -73,6 +90,22 @@ impl Memory {
 
     fn write(&self) -> RwLockWriteGuard<'_, State> {
         self.state.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn page(&self, list: &List, asked: impl Fn(&Stored) -> bool) -> Page {
+        let state = self.read();
+        let mut page = Page::default();
+        let behind = state.rows.range::<str, _>((list.lower_bound(), Bound::Unbounded));
+        let within = behind.take_while(|(key, _)| key.as_str().starts_with(&list.prefix));
+        for (key, found) in within.filter(|(_, found)| asked(found)) {
+            if page.rows.len() == list.limit {
+                page.more = true;
+                break;
+            }
+            let object = list.values.then(|| object(found));
+            page.rows.push(Row { key: key.clone(), size: found.value.len() as u64, object });
+        }
+        page
     }
 
     fn write_one(&self, operation: Operation, op: Op) -> Result<Revision> {
@@ -98,11 +131,11 @@ impl Backend for Memory {
 
     async fn get(&self, key: &Key, range: ByteRange) -> Result<Option<Object>> {
         let found = self.read().rows.get(key).cloned();
-        let size = found.as_ref().map_or(0, |(value, _)| value.len() as u64);
+        let size = found.as_ref().map_or(0, |found| found.value.len() as u64);
         let range = range.clip(size)?;
-        Ok(found.map(|(value, revision)| Object {
-            value: value.slice(range.start as usize..range.end as usize),
-            revision: Revision::number(revision),
+        Ok(found.map(|found| Object {
+            value: found.value.slice(range.start as usize..range.end as usize),
+            revision: Revision::number(found.revision),
             size,
         }))
     }
@@ -114,7 +147,7 @@ impl Backend for Memory {
 
     async fn put(&self, key: &Key, value: Bytes, expect: Expect) -> Result<Revision> {
         self.check_limits(Operation::Put, key, value.len())?;
-        self.write_one(Operation::Put, Op::Put { key: key.clone(), value, expect })
+        self.write_one(Operation::Put, Op::put(key.clone(), value, expect))
     }
 
     async fn delete(&self, key: &Key, expect: Expect) -> Result<()> {
@@ -123,20 +156,17 @@ impl Backend for Memory {
 
     async fn list(&self, list: &List) -> Result<Page> {
         list.check()?;
-        let state = self.read();
-        let mut page = Page::default();
-        for (key, found) in state.rows.range::<str, _>((list.lower_bound(), Bound::Unbounded)) {
-            if !key.as_str().starts_with(&list.prefix) {
-                break;
-            }
-            if page.rows.len() == list.limit {
-                page.more = true;
-                break;
-            }
-            let object = list.values.then(|| object(found));
-            page.rows.push(Row { key: key.clone(), size: found.0.len() as u64, object });
+        Ok(self.page(list, |_| true))
+    }
+
+    async fn find(&self, find: &Find) -> Result<Page> {
+        if !self.profile.metadata {
+            return Err(self.no_metadata());
         }
-        Ok(page)
+        find.list.check()?;
+        Ok(self.page(&find.list, |found| {
+            found.description.as_ref().is_some_and(|told| find.filter.fits_description(told))
+        }))
     }
 
     async fn apply(&self, batch: Batch) -> Result<Revision> {
@@ -151,11 +181,15 @@ impl Backend for Memory {
     }
 
     async fn health(&self) -> Result<Health> {
-        let bytes = self.read().rows.values().map(|(value, _)| value.len() as u64).sum();
+        let bytes = self.read().rows.values().map(|found| found.value.len() as u64).sum();
         Ok(Health { bytes_used: Some(bytes), ..Health::default() })
     }
 }
 
-fn object((value, revision): &(Bytes, u64)) -> Object {
-    Object { value: value.clone(), revision: Revision::number(*revision), size: value.len() as u64 }
+fn object(found: &Stored) -> Object {
+    Object {
+        value: found.value.clone(),
+        revision: Revision::number(found.revision),
+        size: found.value.len() as u64,
+    }
 }

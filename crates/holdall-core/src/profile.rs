@@ -50,6 +50,9 @@ pub struct Profile {
     /// Whether [`apply`](crate::Backend::apply) works, all or nothing. Only such a backend can
     /// hold a catalog.
     pub atomic: bool,
+    /// Whether rows keep the [`Description`](crate::Description) that their batch gave them, and
+    /// [`find`](crate::Backend::find) works.
+    pub metadata: bool,
     /// Which expectations can be checked.
     pub conditions: Conditions,
     /// Who sees the same data.

@@ -10,8 +10,8 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use holdall_core::{
-    Backend, Batch, ByteRange, Bytes, Error, Expect, Health, Key, List, Object, Page, Profile,
-    Result, Revision, async_trait,
+    Backend, Batch, ByteRange, Bytes, Error, Expect, Find, Health, Key, List, Object, Page,
+    Profile, Result, Revision, async_trait,
 };
 
 use crate::method::Method;
@@ -199,6 +199,11 @@ impl Backend for Crashing {
     async fn list(&self, list: &List) -> Result<Page> {
         self.alive(Method::List)?;
         self.inner.list(list).await
+    }
+
+    async fn find(&self, find: &Find) -> Result<Page> {
+        self.alive(Method::Find)?;
+        self.inner.find(find).await
     }
 
     async fn apply(&self, batch: Batch) -> Result<Revision> {

@@ -5,8 +5,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use holdall_core::{
-    Backend, Batch, ByteRange, Bytes, Env, Error, ErrorKind, Expect, Health, Key, List, Object,
-    Page, Profile, Result, Revision, async_trait,
+    Backend, Batch, ByteRange, Bytes, Env, Error, ErrorKind, Expect, Find, Health, Key, List,
+    Object, Page, Profile, Result, Revision, async_trait,
 };
 
 use crate::Chance;
@@ -55,7 +55,7 @@ impl Fault {
             }
             Self::NoSpace => matches!(method, Method::Put | Method::Apply),
             Self::BatchRefused => method == Method::Apply,
-            Self::ShortList => method == Method::List,
+            Self::ShortList => matches!(method, Method::List | Method::Find),
             Self::TornWrite => method == Method::Put,
             Self::FlippedRead => method == Method::Get,
         }
@@ -251,6 +251,15 @@ impl Faulty {
         }
     }
 
+    /// Leaves out rows at the page's end, as a backend may.
+    fn cut_short(&self, page: &mut Page) {
+        if page.rows.len() > 1 {
+            let kept = 1 + self.lock().chance.index(page.rows.len() - 1);
+            page.rows.truncate(kept);
+            page.more = true;
+        }
+    }
+
     fn read<T>(&self, method: Method, fault: Option<Fault>, answer: Result<T>) -> Result<T> {
         match fault {
             Some(Fault::FailAfter) => {
@@ -379,14 +388,19 @@ impl Backend for Faulty {
     async fn list(&self, list: &List) -> Result<Page> {
         let fault = self.begin(Method::List).await?;
         let mut answer = self.inner.list(list).await;
-        if let (Some(Fault::ShortList), Ok(page)) = (fault, &mut answer)
-            && page.rows.len() > 1
-        {
-            let kept = 1 + self.lock().chance.index(page.rows.len() - 1);
-            page.rows.truncate(kept);
-            page.more = true;
+        if let (Some(Fault::ShortList), Ok(page)) = (fault, &mut answer) {
+            self.cut_short(page);
         }
         self.read(Method::List, fault, answer)
+    }
+
+    async fn find(&self, find: &Find) -> Result<Page> {
+        let fault = self.begin(Method::Find).await?;
+        let mut answer = self.inner.find(find).await;
+        if let (Some(Fault::ShortList), Ok(page)) = (fault, &mut answer) {
+            self.cut_short(page);
+        }
+        self.read(Method::Find, fault, answer)
     }
 
     async fn apply(&self, batch: Batch) -> Result<Revision> {

@@ -19,6 +19,8 @@ pub enum Method {
     Delete,
     /// `list`
     List,
+    /// `find`
+    Find,
     /// `apply`
     Apply,
     /// `health`
@@ -27,8 +29,16 @@ pub enum Method {
 
 impl Method {
     /// All of them.
-    pub const ALL: [Self; 7] =
-        [Self::Get, Self::GetMany, Self::Put, Self::Delete, Self::List, Self::Apply, Self::Health];
+    pub const ALL: [Self; 8] = [
+        Self::Get,
+        Self::GetMany,
+        Self::Put,
+        Self::Delete,
+        Self::List,
+        Self::Find,
+        Self::Apply,
+        Self::Health,
+    ];
 
     /// Those that change something.
     pub const WRITES: [Self; 3] = [Self::Put, Self::Delete, Self::Apply];
@@ -41,6 +51,7 @@ impl Method {
             Self::Put => "put",
             Self::Delete => "delete",
             Self::List => "list",
+            Self::Find => "find",
             Self::Apply => "apply",
             Self::Health => "health",
         }
@@ -58,6 +69,7 @@ impl Method {
             Self::Put => Operation::Put,
             Self::Delete => Operation::Delete,
             Self::List => Operation::List,
+            Self::Find => Operation::Find,
             Self::Apply => Operation::Apply,
             Self::Health => Operation::Health,
         }

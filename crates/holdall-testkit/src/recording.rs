@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use holdall_core::{
-    Backend, Batch, ByteRange, Bytes, ErrorKind, Expect, Health, Key, List, Object, Op, Page,
+    Backend, Batch, ByteRange, Bytes, ErrorKind, Expect, Find, Health, Key, List, Object, Op, Page,
     Profile, Result, Revision, async_trait,
 };
 
@@ -15,9 +15,9 @@ use crate::method::Method;
 pub struct Call {
     /// Which method.
     pub method: Method,
-    /// The keys it named; for `list`, none.
+    /// The keys it named; for `list` and `find`, none.
     pub keys: Vec<Key>,
-    /// For `list`, the prefix; otherwise empty.
+    /// For `list` and `find`, the prefix; otherwise empty.
     pub prefix: String,
     /// Value bytes that went in.
     pub bytes_in: u64,
@@ -101,6 +101,10 @@ fn bytes_of(object: &Option<Object>) -> u64 {
     object.as_ref().map_or(0, |object| object.value.len() as u64)
 }
 
+fn page_bytes(page: &Page) -> u64 {
+    page.rows.iter().map(|row| bytes_of(&row.object)).sum()
+}
+
 #[async_trait]
 impl Backend for Recording {
     fn profile(&self) -> &Profile {
@@ -132,7 +136,13 @@ impl Backend for Recording {
     async fn list(&self, list: &List) -> Result<Page> {
         let answer = self.inner.list(list).await;
         let call = Call { prefix: list.prefix.clone(), ..call(Method::List, &[], 0) };
-        self.record(call, answer, |page| page.rows.iter().map(|row| bytes_of(&row.object)).sum())
+        self.record(call, answer, page_bytes)
+    }
+
+    async fn find(&self, find: &Find) -> Result<Page> {
+        let answer = self.inner.find(find).await;
+        let call = Call { prefix: find.list.prefix.clone(), ..call(Method::Find, &[], 0) };
+        self.record(call, answer, page_bytes)
     }
 
     async fn apply(&self, batch: Batch) -> Result<Revision> {

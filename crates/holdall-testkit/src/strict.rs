@@ -11,8 +11,9 @@ use std::hash::{Hash, Hasher};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use holdall_core::{
-    Backend, BackendExt, Batch, ByteRange, Bytes, Conditions, Durability, Error, Expect, Health,
-    Key, List, Object, Op, Operation, Page, Profile, Reach, Result, Revision, Row, async_trait,
+    Backend, BackendExt, Batch, ByteRange, Bytes, Conditions, Durability, Error, Expect, Find,
+    Health, Key, List, Object, Op, Operation, Page, Profile, Reach, Result, Revision, Row,
+    async_trait,
 };
 
 use crate::method::suspend;
@@ -43,6 +44,7 @@ impl Strict {
             batch_ops_max: 64,
             batch_bytes_max: 1 << 20,
             atomic: true,
+            metadata: false,
             conditions: Conditions::Revision,
             reach: Reach::Process,
             durability: Durability::Process,
@@ -70,6 +72,13 @@ impl Strict {
     #[must_use]
     pub fn with_conditions(mut self, conditions: Conditions) -> Self {
         self.profile.conditions = conditions;
+        self
+    }
+
+    /// States this durability. Nothing is any safer for it.
+    #[must_use]
+    pub fn with_durability(mut self, durability: Durability) -> Self {
+        self.profile.durability = durability;
         self
     }
 
@@ -218,7 +227,7 @@ impl Backend for Strict {
     async fn put(&self, key: &Key, value: Bytes, expect: Expect) -> Result<Revision> {
         suspend().await;
         self.check_limits(Operation::Put, key, value.len())?;
-        let op = Op::Put { key: key.clone(), value, expect };
+        let op = Op::put(key.clone(), value, expect);
         let revision = self.write(Operation::Put, vec![op]);
         suspend().await;
         revision
@@ -252,6 +261,10 @@ impl Backend for Strict {
         };
         suspend().await;
         Ok(page)
+    }
+
+    async fn find(&self, _: &Find) -> Result<Page> {
+        Err(self.no_metadata())
     }
 
     async fn apply(&self, batch: Batch) -> Result<Revision> {

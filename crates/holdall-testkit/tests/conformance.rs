@@ -11,6 +11,12 @@ mod memory {
     holdall_testkit::conformance!(Memory::new);
 }
 
+mod memory_with_metadata {
+    use super::Memory;
+
+    holdall_testkit::conformance!(|| Memory::new().with_metadata());
+}
+
 mod recording {
     use super::{Arc, Memory, Recording};
 

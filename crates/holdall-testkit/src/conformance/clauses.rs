@@ -79,6 +79,12 @@ macro_rules! __each_clause {
                 A8 revisions_are_checked,
                 A9 deletes_missing_keys,
             }
+            find {
+                N1 filter_selects,
+                N2 descriptions_follow_their_rows,
+                N3 pages_are_complete,
+                N4 text_is_literal,
+            }
             limits {
                 B1 profile_agrees_with_itself,
                 B2 value_at_the_limit,

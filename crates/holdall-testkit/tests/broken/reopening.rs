@@ -4,8 +4,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use holdall_core::{
-    Backend, BackendExt, Batch, ByteRange, Bytes, Durability, Expect, Health, Key, List, Memory,
-    Object, Page, Profile, Result, Revision, async_trait,
+    Backend, BackendExt, Batch, ByteRange, Bytes, Durability, Expect, Find, Health, Key, List,
+    Memory, Object, Page, Profile, Result, Revision, async_trait,
 };
 use holdall_testkit::conformance::{CLAUSES, Fixture, Outcome, run_fixture};
 
@@ -114,6 +114,10 @@ impl Backend for Opened {
 
     async fn list(&self, list: &List) -> Result<Page> {
         self.stored.list(list).await
+    }
+
+    async fn find(&self, find: &Find) -> Result<Page> {
+        self.stored.find(find).await
     }
 
     async fn apply(&self, batch: Batch) -> Result<Revision> {

@@ -7,8 +7,8 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 use futures::future::BoxFuture;
 use holdall_core::{
-    Backend, BackendExt, Batch, ByteRange, Bytes, Error, Expect, Health, Key, List, Memory, Object,
-    Op, Operation, Page, Profile, Result, Revision, async_trait,
+    Backend, BackendExt, Batch, ByteRange, Bytes, Error, Expect, Find, Health, Key, List, Memory,
+    Object, Op, Operation, Page, Profile, Result, Revision, async_trait,
 };
 use holdall_testkit::conformance::{CLAUSES, Outcome, run_some};
 use holdall_testkit::sim::simulate;
@@ -33,6 +33,7 @@ pub(crate) enum Call {
     Put(Key, Bytes, Expect),
     Delete(Key, Expect),
     List(List),
+    Find(Find),
     Apply(Batch),
     Health,
 }
@@ -47,7 +48,7 @@ impl Call {
             Self::Apply(batch) => batch.ops.iter_mut().for_each(|op| match op {
                 Op::Put { key, .. } | Op::Delete { key, .. } | Op::Check { key, .. } => change(key),
             }),
-            Self::List(_) | Self::Health => {}
+            Self::List(_) | Self::Find(_) | Self::Health => {}
         }
         self
     }
@@ -83,13 +84,15 @@ impl fmt::Debug for Broken {
 
 impl Broken {
     pub(crate) fn new(breaker: &'static Breaker) -> Self {
-        let memory = Memory::new();
+        // It keeps descriptions, whether the profile owns to it or not.
+        let memory = Memory::new().with_metadata();
         // All limits differ and can be reached, so that each clause about one is put to the test.
         let mut profile = Profile {
             key_bytes_max: 400,
             value_bytes_max: 400_000,
             batch_ops_max: 64,
             batch_bytes_max: 1_000_000,
+            metadata: false,
             ..memory.profile().clone()
         };
         (breaker.profile)(&mut profile);
@@ -118,6 +121,8 @@ impl Broken {
                 Answer::Deleted
             }
             Call::List(list) => Answer::Listed(self.memory.list(&list).await?),
+            Call::Find(_) if !self.profile().metadata => return Err(self.no_metadata()),
+            Call::Find(find) => Answer::Listed(self.memory.find(&find).await?),
             Call::Apply(batch) => {
                 self.check_batch(&batch)?;
                 Answer::Written(self.memory.apply(batch).await?)
@@ -204,6 +209,13 @@ impl Backend for Broken {
         match (self.breaker.answer)(self, Call::List(list.clone())).await? {
             Answer::Listed(page) => Ok(page),
             _ => unreachable!("a listing was answered otherwise"),
+        }
+    }
+
+    async fn find(&self, find: &Find) -> Result<Page> {
+        match (self.breaker.answer)(self, Call::Find(find.clone())).await? {
+            Answer::Listed(page) => Ok(page),
+            _ => unreachable!("a find was answered otherwise"),
         }
     }
 

@@ -5,8 +5,8 @@ use std::ops::Bound;
 use std::sync::atomic::Ordering;
 
 use holdall_core::{
-    Backend, BackendExt, Batch, ByteRange, Bytes, Conditions, Error, ErrorKind, Expect, Health,
-    Key, List, Object, Op, Operation, Page, Revision, Row,
+    Backend, BackendExt, Batch, ByteRange, Bytes, Conditions, Description, Error, ErrorKind,
+    Expect, Filter, Find, Health, Key, List, Object, Op, Operation, Page, Revision, Row, Timestamp,
 };
 use holdall_testkit::suspend;
 
@@ -559,7 +559,7 @@ broken! {
         }
     }
     batches_without_being_atomic breaks [
-        "A1" "A2" "A3" "A4" "A5" "A6" "A7" "A8" "A9" "R5" "R6" "R7" "C2"
+        "A1" "A2" "A3" "A4" "A5" "A6" "A7" "A8" "A9" "N1" "N2" "N3" "N4" "R5" "R6" "R7" "C2"
     ] with |profile| {
         profile.atomic = false;
         profile.batch_ops_max = 0;
@@ -684,6 +684,68 @@ broken! {
         }
     }
 
+    // Find
+
+    filters_are_ignored breaks ["N1" "N2" "N3" "N4"] with |profile| {
+        profile.metadata = true;
+    } by |store| {
+        Call::Find(find) => {
+            let find = Find { filter: Filter::default(), ..find };
+            store.honest(Call::Find(find)).await
+        }
+    }
+    rows_without_descriptions_are_found breaks ["N1" "N2"] with |profile| {
+        profile.metadata = true;
+    } by |store| {
+        Call::Find(find) if find.filter == Filter::default() => {
+            store.honest(Call::List(find.list)).await
+        }
+    }
+    descriptions_outlive_their_rows breaks ["N2"] with |profile| {
+        profile.metadata = true;
+    } by |store| {
+        Call::Put(key, value, expect) => {
+            store.check_limits(Operation::Put, &key, value.len())?;
+            let all = Find { list: List::prefix(key.as_str()), filter: Filter::default() };
+            let told = store.memory.find(&all).await?.rows.iter().any(|row| row.key == key);
+            if !told {
+                return store.honest(Call::Put(key, value, expect)).await;
+            }
+            let description = Description {
+                volume: String::new(),
+                name: String::new(),
+                size: 0,
+                written: Timestamp::EPOCH,
+                expires: None,
+                content_type: None,
+                attributes: Default::default(),
+            };
+            let mut batch = Batch::new();
+            batch.put_described(key, value, expect, description);
+            Ok(Answer::Written(store.memory.apply(batch).await?))
+        }
+    }
+    found_pages_end_early breaks ["N3"] with |profile| {
+        profile.metadata = true;
+    } by |store| {
+        Call::Find(find) => {
+            let page = store.memory.find(&find).await?;
+            Ok(Answer::Listed(Page { more: false, ..page }))
+        }
+    }
+    found_text_knows_no_capitals breaks ["N4"] with |profile| {
+        profile.metadata = true;
+    } by |store| {
+        Call::Find(find) if find.filter.attributes.values().any(|value| value == "A") => {
+            let lower = find.filter.attributes.keys().map(|name| (name.clone(), "a".to_owned()));
+            let attributes = lower.collect();
+            let find = Find { filter: Filter { attributes, ..find.filter }, ..find };
+            store.honest(Call::Find(find)).await
+        }
+    }
+    find_is_empty_where_it_lacks breaks ["N1" "N2" "N3" "N4"] by |store| {
+        Call::Find(_) => Ok(Answer::Listed(Page::default())),
+    }
     // Limits
 
     batches_of_eight_steps breaks ["B1"] with |profile| { profile.batch_ops_max = 8; } by |store| {}

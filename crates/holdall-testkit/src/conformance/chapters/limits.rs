@@ -36,6 +36,10 @@ pub(super) async fn profile_agrees_with_itself(harness: &Harness) -> Check {
         "every backend takes keys of 128 and values of 4,096 bytes, but this profile is {profile:?}"
     );
     ensure!(
+        profile.atomic || !profile.metadata,
+        "descriptions are given in batches, but this backend has none: {profile:?}"
+    );
+    ensure!(
         profile.atomic == (profile.batch_ops_max > 0)
             && profile.atomic == (profile.batch_bytes_max > 0),
         "batch limits must be above 0 exactly if atomic: {profile:?}"

@@ -6,6 +6,7 @@ mod delete;
 mod durability;
 mod errors;
 mod expect;
+mod find;
 mod get;
 mod get_many;
 mod health;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use holdall_core::{Error, Operation, Result};
+use crate::{Error, Operation, Result};
 
 const SIZES: [(&str, u64); 5] =
     [("TiB", 1 << 40), ("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10), ("B", 1)];
@@ -18,6 +18,9 @@ const DURATIONS: [(&str, u64); 9] = [
     ("s", SECOND),
     ("", SECOND),
 ];
+/// The units in which durations are shown, from the largest.
+const UNITS: [(&str, u64); 6] =
+    [("d", DAY), ("h", 3600 * SECOND), ("m", 60 * SECOND), ("s", SECOND), ("ms", 1000), ("us", 1)];
 const SECOND: u64 = 1_000_000;
 const DAY: u64 = 86_400 * SECOND;
 
@@ -67,6 +70,12 @@ pub fn format_size(bytes: u64) -> String {
     }
 }
 
+/// Bytes in the largest unit that shows them exactly, as [`parse_size`] reads them: `64MiB`.
+pub fn write_size(bytes: u64) -> String {
+    let exact = SIZES.iter().find(|(_, factor)| bytes >= *factor && bytes % factor == 0);
+    exact.map_or_else(|| format!("{bytes}B"), |(unit, factor)| format!("{}{unit}", bytes / factor))
+}
+
 /// A duration from numbers with units: `30d`, `90s`, `1h30m`, `250ms`. The units are `us`, `ms`,
 /// `s`, `m`, `h`, `d`, `w` and `y` (365 days); a number alone is seconds.
 ///
@@ -96,20 +105,26 @@ pub fn parse_duration(text: &str) -> Result<Duration> {
     Ok(Duration::from_micros(micros))
 }
 
+/// A duration in the largest unit from days down that shows it exactly, as [`parse_duration`]
+/// reads it: `90s`. Parts of a microsecond are cut off.
+pub fn write_duration(duration: Duration) -> String {
+    let micros = u64::try_from(duration.as_micros()).unwrap_or(u64::MAX);
+    if micros == 0 {
+        return "0s".to_owned();
+    }
+    let exact = UNITS.iter().find(|(_, factor)| micros % factor == 0);
+    exact.map_or_else(
+        || format!("{micros}us"),
+        |(unit, factor)| format!("{}{unit}", micros / factor),
+    )
+}
+
 /// A duration for a person, in at most two units that [`parse_duration`] reads: `30d`, `1h30m`.
 pub fn format_duration(duration: Duration) -> String {
     let mut micros = u64::try_from(duration.as_micros()).unwrap_or(u64::MAX);
-    let units = [
-        ("d", DAY),
-        ("h", 3600 * SECOND),
-        ("m", 60 * SECOND),
-        ("s", SECOND),
-        ("ms", 1000),
-        ("us", 1),
-    ];
     let mut text = String::new();
     let mut parts = 0;
-    for (unit, factor) in units {
+    for (unit, factor) in UNITS {
         let count = micros / factor;
         micros %= factor;
         if count > 0 {
@@ -192,6 +207,18 @@ mod tests {
         assert_eq!(format_size(100 << 30), "100 GiB");
         for (text, shown) in [("0s", "0s"), ("30d", "30d"), ("90m", "1h30m"), ("3601s", "1h")] {
             assert_eq!(format_duration(parse_duration(text).unwrap()), shown, "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_written_is_read_as_the_same() {
+        for (bytes, text) in [(0, "0B"), (1, "1B"), (1 << 20, "1MiB"), (1536, "1536B")] {
+            assert_eq!(write_size(bytes), text);
+            assert_eq!(parse_size(text).unwrap(), bytes);
+        }
+        for (micros, text) in [(0, "0s"), (1_500_000, "1500ms"), (7, "7us"), (90_000_000, "90s")] {
+            assert_eq!(write_duration(Duration::from_micros(micros)), text);
+            assert_eq!(parse_duration(text).unwrap(), Duration::from_micros(micros));
         }
     }
 

@@ -3,7 +3,10 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
+use crate::units::nearest;
 use crate::{Error, Operation, Result};
+
+mod options;
 
 /// A backend's name, such as `lmdb:///var/lib/x` or `s3://bucket/prefix?region=eu-west-1`.
 ///
@@ -123,11 +126,11 @@ impl Location {
             if known.contains(&name.as_str()) {
                 continue;
             }
-            let nearest = known.iter().min_by_key(|option| edit_distance(option, name));
-            let hint = nearest.map_or_else(
-                || format!("{} takes no options", self.scheme),
-                |nearest| format!("did you mean `{nearest}`?"),
-            );
+            let hint = match nearest(name, known.iter().copied()) {
+                Some(nearest) => format!("did you mean `{nearest}`?"),
+                None if known.is_empty() => format!("{} takes no options", self.scheme),
+                None => format!("it knows {}", known.join(", ")),
+            };
             let message = format!("{} has no option `{name}`; {hint}", self.scheme);
             return Err(Error::invalid(Operation::Open, message).with_location(self));
         }
@@ -210,26 +213,6 @@ fn percent_encode(text: &str, kept: &str) -> String {
         }
     }
     encoded
-}
-
-/// The number of single-letter changes between two words (Levenshtein).
-fn edit_distance(left: &str, right: &str) -> usize {
-    let right: Vec<char> = right.chars().collect();
-    let mut row: Vec<usize> = (0..=right.len()).collect();
-    for (i, a) in left.chars().enumerate() {
-        let mut diagonal = i;
-        let mut before = i + 1;
-        for (slot, b) in row.iter_mut().skip(1).zip(&right) {
-            let cost = diagonal + usize::from(a != *b);
-            diagonal = *slot;
-            before = cost.min(diagonal + 1).min(before + 1);
-            *slot = before;
-        }
-        if let Some(first) = row.first_mut() {
-            *first = i + 1;
-        }
-    }
-    row.last().copied().unwrap_or(0)
 }
 
 #[cfg(test)]
