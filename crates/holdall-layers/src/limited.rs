@@ -20,8 +20,8 @@ use bytes::Bytes;
 use futures::future::{BoxFuture, Either, select};
 use futures::poll;
 use holdall_core::{
-    Backend, Batch, ByteRange, Env, Error, Expect, Health, Key, List, Object, Operation, Page,
-    Profile, Result, Revision, Stopwatch, async_trait,
+    Backend, Batch, ByteRange, Env, Error, Expect, Find, Health, Key, List, Object, Operation,
+    Page, Profile, Result, Revision, Stopwatch, async_trait,
 };
 
 use crate::turnstile::{Permit, Turnstile};
@@ -185,6 +185,10 @@ impl Backend for Limited {
 
     async fn list(&self, list: &List) -> Result<Page> {
         self.read(Operation::List, self.inner.list(list)).await
+    }
+
+    async fn find(&self, find: &Find) -> Result<Page> {
+        self.read(Operation::Find, self.inner.find(find)).await
     }
 
     async fn apply(&self, batch: Batch) -> Result<Revision> {

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use holdall_core::{
-    Backend, Batch, ByteRange, Error, Expect, Health, Key, List, Object, Op, Operation, Page,
+    Backend, Batch, ByteRange, Error, Expect, Find, Health, Key, List, Object, Op, Operation, Page,
     Profile, Result, Revision, Row, async_trait,
 };
 
@@ -59,6 +59,31 @@ impl Prefixed {
         Key::parse(format!("{}{key}", self.prefix))
     }
 
+    /// A caller's question as the backend has it.
+    fn inside_list(&self, list: &List) -> List {
+        let inside = |text: &String| format!("{}{text}", self.prefix);
+        List {
+            prefix: inside(&list.prefix),
+            start: match &list.start {
+                Bound::Unbounded => Bound::Unbounded,
+                Bound::Included(start) => Bound::Included(inside(start)),
+                Bound::Excluded(start) => Bound::Excluded(inside(start)),
+            },
+            ..list.clone()
+        }
+    }
+
+    /// A backend's answer as callers have it.
+    fn outside_page(&self, page: Result<Page>) -> Result<Page> {
+        let page = page.map_err(|e| self.shown(e))?;
+        let rows = page
+            .rows
+            .into_iter()
+            .filter_map(|row| Some(Row { key: self.outside(&row.key)?, ..row }))
+            .collect();
+        Ok(Page { rows, more: page.more })
+    }
+
     /// A backend's key as callers have it.
     fn outside(&self, key: &Key) -> Option<Key> {
         Key::parse(key.as_str().strip_prefix(self.prefix.as_str())?).ok()
@@ -104,23 +129,12 @@ impl Backend for Prefixed {
     }
 
     async fn list(&self, list: &List) -> Result<Page> {
-        let inside = |text: &String| format!("{}{text}", self.prefix);
-        let inner = List {
-            prefix: inside(&list.prefix),
-            start: match &list.start {
-                Bound::Unbounded => Bound::Unbounded,
-                Bound::Included(start) => Bound::Included(inside(start)),
-                Bound::Excluded(start) => Bound::Excluded(inside(start)),
-            },
-            ..list.clone()
-        };
-        let page = self.inner.list(&inner).await.map_err(|e| self.shown(e))?;
-        let rows: Vec<Row> = page
-            .rows
-            .into_iter()
-            .filter_map(|row| Some(Row { key: self.outside(&row.key)?, ..row }))
-            .collect();
-        Ok(Page { rows, more: page.more })
+        self.outside_page(self.inner.list(&self.inside_list(list)).await)
+    }
+
+    async fn find(&self, find: &Find) -> Result<Page> {
+        let inner = Find { list: self.inside_list(&find.list), filter: find.filter.clone() };
+        self.outside_page(self.inner.find(&inner).await)
     }
 
     async fn apply(&self, mut batch: Batch) -> Result<Revision> {

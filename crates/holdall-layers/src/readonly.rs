@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use holdall_core::{
-    Backend, Batch, ByteRange, Error, Expect, Health, Key, List, Object, Operation, Page, Profile,
-    Result, Revision, async_trait,
+    Backend, Batch, ByteRange, Error, Expect, Find, Health, Key, List, Object, Operation, Page,
+    Profile, Result, Revision, async_trait,
 };
 
 /// A backend that refuses writes.
@@ -50,6 +50,10 @@ impl Backend for Readonly {
 
     async fn list(&self, list: &List) -> Result<Page> {
         self.inner.list(list).await
+    }
+
+    async fn find(&self, find: &Find) -> Result<Page> {
+        self.inner.find(find).await
     }
 
     async fn apply(&self, _: Batch) -> Result<Revision> {

@@ -9,8 +9,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use holdall_core::{
-    Backend, Batch, ByteRange, Bytes, Error, ErrorKind, Expect, Health, Key, List, Memory, Object,
-    Operation, Page, Profile, Result, Revision, async_trait,
+    Backend, Batch, ByteRange, Bytes, Error, ErrorKind, Expect, Find, Health, Key, List, Memory,
+    Object, Operation, Page, Profile, Result, Revision, async_trait,
 };
 use holdall_layers::Journaled;
 use support::{BadDisk, bytes, env, key, open, roomy, text, tiny};
@@ -122,6 +122,9 @@ impl Backend for Moody {
     }
     async fn list(&self, list: &List) -> Result<Page> {
         self.memory.list(list).await
+    }
+    async fn find(&self, find: &Find) -> Result<Page> {
+        self.memory.find(find).await
     }
     async fn apply(&self, batch: Batch) -> Result<Revision> {
         if self.fails.load(Ordering::SeqCst) {

@@ -11,8 +11,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock, Weak};
 
 use holdall_core::{
-    Backend, BackendExt, Batch, ByteRange, Bytes, ErrorKind, Expect, Health, Key, List, Memory,
-    Object, Page, Profile, Result, Revision, async_trait,
+    Backend, BackendExt, Batch, ByteRange, Bytes, ErrorKind, Expect, Find, Health, Key, List,
+    Memory, Object, Page, Profile, Result, Revision, async_trait,
 };
 use holdall_layers::Journaled;
 use support::{bytes, env, key, roomy, text};
@@ -60,6 +60,9 @@ impl Backend for Meddling {
     async fn list(&self, list: &List) -> Result<Page> {
         self.meddle().await;
         self.memory.list(list).await
+    }
+    async fn find(&self, find: &Find) -> Result<Page> {
+        self.memory.find(find).await
     }
     async fn apply(&self, batch: Batch) -> Result<Revision> {
         self.memory.apply(batch).await

@@ -14,8 +14,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use holdall::{
     Backend, BackendExt, Batch, ByteRange, Bytes, Conditions, Durability, Engine, Error, Expect,
     Health, Key, List, Object, Operation, Page, Profile, Reach, ReadOptions, Result, Revision, Row,
-    WriteOptions, async_trait,
-};
+    WriteOptions, async_trait, Find};
 
 /// Values on a shelf in this process.
 #[derive(Debug)]
@@ -40,6 +39,7 @@ impl Default for Shelf {
             batch_ops_max: 0,
             batch_bytes_max: 0,
             atomic: false,
+            metadata: false,
             conditions: Conditions::Revision,
             reach: Reach::Process,
             durability: Durability::Process,
@@ -123,6 +123,10 @@ impl Backend for Shelf {
         }
         page.more = found.next().is_some();
         Ok(page)
+    }
+
+    async fn find(&self, _: &Find) -> Result<Page> {
+        Err(self.no_metadata())
     }
 
     async fn apply(&self, _: Batch) -> Result<Revision> {

@@ -80,7 +80,7 @@ impl Flush {
 
 fn step(key: Key, stored: Stored) -> Op {
     match stored {
-        Some(value) => Op::Put { key, value, expect: Expect::Any },
+        Some(value) => Op::put(key, value, Expect::Any),
         None => Op::Delete { key, expect: Expect::Any },
     }
 }

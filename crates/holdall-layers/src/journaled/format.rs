@@ -368,7 +368,7 @@ mod tests {
 
     fn put(name: &str, value: &str) -> Op {
         let value = Bytes::copy_from_slice(value.as_bytes());
-        Op::Put { key: key(name), value, expect: Expect::Any }
+        Op::put(key(name), value, Expect::Any)
     }
 
     fn sample() -> Sealed {

@@ -50,7 +50,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, Rw
 use bytes::Bytes;
 use futures::channel::oneshot;
 use holdall_core::{
-    Backend, BackendExt, Batch, ByteRange, Env, Error, Expect, Health, Key, List, Object, Op,
+    Backend, BackendExt, Batch, ByteRange, Env, Error, Expect, Find, Health, Key, List, Object, Op,
     Operation, Page, Profile, Result, Revision, async_trait,
 };
 
@@ -319,7 +319,7 @@ impl Backend for Journaled {
 
     async fn put(&self, key: &Key, value: Bytes, expect: Expect) -> Result<Revision> {
         self.check_limits(Operation::Put, key, value.len())?;
-        let op = Op::Put { key: key.clone(), value, expect };
+        let op = Op::put(key.clone(), value, expect);
         self.commit(Operation::Put, vec![op]).await
     }
 
@@ -331,6 +331,10 @@ impl Backend for Journaled {
 
     async fn list(&self, list: &List) -> Result<Page> {
         self.read_page(list).await
+    }
+
+    async fn find(&self, _: &Find) -> Result<Page> {
+        Err(self.no_metadata())
     }
 
     async fn apply(&self, batch: Batch) -> Result<Revision> {

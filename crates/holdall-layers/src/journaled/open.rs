@@ -157,6 +157,8 @@ fn profile(inner: &Profile) -> Result<Profile> {
         batch_ops_max: inner.batch_ops_max.min(BATCH_OPS_MAX),
         batch_bytes_max: inner.batch_bytes_max.min(BATCH_BYTES_MAX),
         atomic: true,
+        // Its records hold rows alone.
+        metadata: false,
         conditions: Conditions::Revision,
         reach: Reach::Process,
         // The journal cannot make an engine durable that forgets what was flushed to it.
