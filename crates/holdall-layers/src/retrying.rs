@@ -6,15 +6,17 @@
 //!   and is drawn at random between nothing and its length ("full jitter", AWS Architecture Blog,
 //!   *Exponential Backoff And Jitter*), so that those who were refused together do not come back
 //!   together.
-//! - A write that is `Unknown` is looked for: if what it wrote is there, it has succeeded. If not,
-//!   it is made again, for with the same expectation it cannot happen twice. Whatever comes of
-//!   that, short of success, is reported as `Unknown`: a conflict may then be with itself.
+//! - A write that is `Unknown` is looked for. If what it wrote is there, it is written once more,
+//!   expecting what was found: what can be read back may be in one memory alone, and only a write
+//!   that is answered is as durable as the profile says. If it is not there, it is made again, for
+//!   with the same expectation it cannot happen twice. Whatever comes of that, short of success, is
+//!   reported as `Unknown`: a conflict may then be with itself.
 //! - Everything else is reported as it is, and so is the last attempt.
 //!
 //! Looking is comparing values, and so a caller that writes with conditions must write values that
-//! nobody else writes: with a nonce in them, as a volume's commits have (clause P6). On a backend
-//! whose durability is the machine's, what can be read back may still be lost, so there no look
-//! counts.
+//! nobody else writes: with a nonce in them, as a volume's commits have (clause P6). A backend that
+//! cannot expect a revision cannot confirm one; there the look alone counts, unless durability is
+//! the machine's.
 //!
 //! [`Limited`]: crate::Limited
 
@@ -24,8 +26,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures::future::BoxFuture;
 use holdall_core::{
-    Backend, BackendExt, Batch, ByteRange, Durability, Env, Error, ErrorKind, Expect, Health, Key,
-    List, Object, Op, Operation, Page, Profile, Result, Revision, async_trait,
+    Backend, BackendExt, Batch, ByteRange, Conditions, Durability, Env, Error, ErrorKind, Expect,
+    Find, Health, Key, List, Object, Op, Operation, Page, Profile, Result, Revision, async_trait,
 };
 
 /// How often and after which pauses [`Retrying`] tries again.
@@ -61,6 +63,17 @@ enum After {
     /// Make it again: it cannot happen twice, or that makes no difference.
     Again,
     /// Nothing: only whoever made it can tell.
+    Nothing,
+}
+
+/// What shows that a write that can be read back is there for good.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Confirms {
+    /// Writing the same once more, where nobody has written since.
+    Write,
+    /// Seeing it.
+    Look,
+    /// Nothing.
     Nothing,
 }
 
@@ -102,7 +115,7 @@ impl Retrying {
         }
     }
 
-    /// `look` tells whether the write is there, where that can be told.
+    /// `look` tells whether the write is there for good, where that can be told.
     async fn write<'a, T>(
         &'a self,
         after: After,
@@ -117,23 +130,23 @@ impl Retrying {
                 Ok(done) => return Ok(done),
                 Err(error) => error,
             };
-            let kind = error.kind();
+            let mut kind = error.kind();
             let error = match open.take() {
                 Some(earlier) => earlier,
                 None => error,
             };
             if error.kind() == ErrorKind::Unknown {
-                if self.inner.profile().durability != Durability::Machine
-                    && let Ok(Some(done)) = look().await
-                {
-                    return Ok(done);
+                match look().await {
+                    Ok(Some(done)) => return Ok(done),
+                    Ok(None) => {}
+                    Err(look) if is_passing(look.kind()) => kind = look.kind(),
+                    Err(_) => {}
                 }
                 if after == After::Nothing {
                     return Err(error);
                 }
             }
-            let again = matches!(kind, ErrorKind::Unavailable | ErrorKind::Unknown);
-            if !again || !self.pause(attempts).await {
+            if !is_passing(kind) || !self.pause(attempts).await {
                 return Err(error);
             }
             attempts += 1;
@@ -141,15 +154,40 @@ impl Retrying {
         }
     }
 
-    /// The revision under which these bytes are there, unless it is the one that was expected.
-    async fn find(&self, key: &Key, value: &Bytes, expect: &Expect) -> Result<Option<Revision>> {
-        let found = self.inner.get_all(key).await?;
-        let found = found.filter(|found| found.value == *value).map(|found| found.revision);
-        Ok(found.filter(|revision| is_new(expect, revision)))
+    /// What confirms a write that was found.
+    fn confirms(&self) -> Confirms {
+        let profile = self.inner.profile();
+        match (profile.conditions, profile.durability) {
+            (Conditions::Revision, _) => Confirms::Write,
+            (_, Durability::Machine) => Confirms::Nothing,
+            _ => Confirms::Look,
+        }
     }
 
-    /// The revision under which all that a batch writes is there.
+    /// The revision under which these bytes are there for good, unless it is the one that was
+    /// expected.
+    async fn find(&self, key: &Key, value: &Bytes, expect: &Expect) -> Result<Option<Revision>> {
+        let confirms = self.confirms();
+        if confirms == Confirms::Nothing {
+            return Ok(None);
+        }
+        let found = self.inner.get_all(key).await?;
+        let found = found.filter(|found| found.value == *value).map(|found| found.revision);
+        let Some(found) = found.filter(|revision| is_new(expect, revision)) else {
+            return Ok(None);
+        };
+        if confirms == Confirms::Look {
+            return Ok(Some(found));
+        }
+        self.inner.put(key, value.clone(), Expect::Revision(found)).await.map(Some)
+    }
+
+    /// The revision under which all that a batch writes is there for good.
     async fn find_all(&self, batch: &Batch) -> Result<Option<Revision>> {
+        let confirms = self.confirms();
+        if confirms == Confirms::Nothing {
+            return Ok(None);
+        }
         let keys: Vec<Key> = batch.ops.iter().map(|op| op.key().clone()).collect();
         let found = self.inner.get_many(&keys).await?;
         let mut common: Option<Revision> = None;
@@ -166,8 +204,31 @@ impl Retrying {
                 _ => return Ok(None),
             }
         }
-        Ok(common)
+        match common {
+            Some(found) if confirms == Confirms::Write => {
+                self.inner.apply(confirming(batch, &found)).await.map(Some)
+            }
+            common => Ok(common),
+        }
     }
+}
+
+/// Writes what a batch has written once more, if nobody has changed it since.
+fn confirming(batch: &Batch, found: &Revision) -> Batch {
+    let mut again = batch.clone();
+    again.ops.retain(|op| !matches!(op, Op::Check { .. }));
+    for op in &mut again.ops {
+        match op {
+            Op::Put { expect, .. } => *expect = Expect::Revision(found.clone()),
+            Op::Delete { expect, .. } | Op::Check { expect, .. } => *expect = Expect::Absent,
+        }
+    }
+    again
+}
+
+/// Whether the same call may go better a little later.
+fn is_passing(kind: ErrorKind) -> bool {
+    matches!(kind, ErrorKind::Unavailable | ErrorKind::Unknown)
 }
 
 fn is_new(expect: &Expect, revision: &Revision) -> bool {
@@ -206,6 +267,10 @@ impl Backend for Retrying {
 
     async fn list(&self, list: &List) -> Result<Page> {
         self.read(|| self.inner.list(list)).await
+    }
+
+    async fn find(&self, find: &Find) -> Result<Page> {
+        self.read(|| self.inner.find(find)).await
     }
 
     async fn apply(&self, batch: Batch) -> Result<Revision> {

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use futures::future::join_all;
 use holdall_core::{
-    Backend, BackendExt, Batch, Bytes, Durability, Env, ErrorKind, Expect, Key, Memory,
+    Backend, BackendExt, Batch, Bytes, Conditions, Durability, Env, ErrorKind, Expect, Key, Memory,
 };
 use holdall_layers::{Prefixed, Readonly, Retries, Retrying};
 use holdall_testkit::sim::{seeds, simulate};
@@ -80,9 +80,9 @@ fn a_success_that_nobody_heard_of_is_recognised() {
         let revision = bed.layer.apply(batch).await.unwrap();
         assert_eq!(bed.store.get_all(&key("b")).await.unwrap().unwrap().revision, revision);
         bed.calls.assert_calls(&[
-            (Method::Put, 1),
+            (Method::Put, 2),
             (Method::Get, 1),
-            (Method::Apply, 1),
+            (Method::Apply, 2),
             (Method::GetMany, 1),
         ]);
     });
@@ -117,15 +117,66 @@ fn a_conflict_that_may_be_with_oneself_is_unknown() {
     });
 }
 
+/// As a Redis whose replicas are away: what was written can be read, and may still be lost.
 #[test]
-fn what_can_be_read_back_from_a_machine_may_still_be_lost() {
+fn what_can_be_read_back_but_not_confirmed_stays_unknown() {
     simulate(4, |env| async move {
-        let store = Strict::new();
-        let bed = bed(Arc::new(store), &env, Plan::new(0).at(Method::Put, 1, Fault::FailAfter));
-        let machine = bed.store.profile().durability == Durability::Machine;
+        let never = |method| Plan::new(0).chance(method, Fault::FailAfter, 1000);
+        let bed = on_memory(&env, never(Method::Put));
         let put = bed.layer.put(&key("a"), Bytes::from("mine"), Expect::Absent).await;
-        assert_eq!(put.is_err_and(|e| e.kind() == ErrorKind::Unknown), machine);
-        assert_eq!(bed.calls.count(Method::Get), usize::from(!machine));
+        assert_eq!(put.unwrap_err().kind(), ErrorKind::Unknown);
+        assert_eq!(bed.store.get_all(&key("a")).await.unwrap().unwrap().value, "mine");
+
+        let bed = on_memory(&env, never(Method::Apply));
+        let mut batch = Batch::new();
+        batch.put(key("a"), "mine", Expect::Absent);
+        assert_eq!(bed.layer.apply(batch).await.unwrap_err().kind(), ErrorKind::Unknown);
+
+        // The replicas are back at the fourth write: until then it is tried on.
+        let plan = (1..4).fold(Plan::new(0), |p, n| p.at(Method::Put, n, Fault::FailAfter));
+        let bed = on_memory(&env, plan);
+        let revision = bed.layer.put(&key("a"), Bytes::from("mine"), Expect::Absent).await.unwrap();
+        assert_eq!(bed.store.get_all(&key("a")).await.unwrap().unwrap().revision, revision);
+        assert!(bed.calls.count(Method::Put) >= 4);
+    });
+}
+
+#[test]
+fn a_confirming_batch_overwrites_nobody() {
+    simulate(7, |env| async move {
+        // The batch happens, and another writes one of its keys between look and confirmation.
+        let plan = Plan::new(0).at(Method::Apply, 1, Fault::FailAfter).at(
+            Method::Apply,
+            2,
+            Fault::Slow(Duration::from_secs(2)),
+        );
+        let bed = on_memory(&env, plan);
+        let mut batch = Batch::new();
+        batch.put(key("a"), "mine", Expect::Absent).put(key("b"), "mine", Expect::Any);
+        batch.delete(key("c"), Expect::Any).check(key("d"), Expect::Absent);
+        let other = async {
+            env.sleep(Duration::from_secs(1)).await;
+            bed.store.put(&key("b"), Bytes::from("theirs"), Expect::Any).await.unwrap();
+            bed.store.put(&key("d"), Bytes::from("theirs"), Expect::Any).await.unwrap();
+        };
+        let (result, ()) = futures::join!(bed.layer.apply(batch), other);
+        assert_eq!(result.unwrap_err().kind(), ErrorKind::Unknown);
+        assert_eq!(bed.store.get_all(&key("b")).await.unwrap().unwrap().value, "theirs");
+    });
+}
+
+#[test]
+fn without_revisions_a_look_is_all_there_is() {
+    simulate(8, |env| async move {
+        for (durability, counts) in [(Durability::Store, true), (Durability::Machine, false)] {
+            let store = Strict::new().with_conditions(Conditions::Absent);
+            let store = Arc::new(store.with_durability(durability));
+            let bed = bed(store, &env, Plan::new(0).at(Method::Put, 1, Fault::FailAfter));
+            let put = bed.layer.put(&key("a"), Bytes::from("mine"), Expect::Absent).await;
+            assert_eq!(put.is_ok(), counts);
+            assert_eq!(bed.calls.count(Method::Get), usize::from(counts));
+            assert_eq!(bed.calls.count(Method::Put), if counts { 1 } else { 2 });
+        }
     });
 }
 
