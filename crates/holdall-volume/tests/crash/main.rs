@@ -3,6 +3,8 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
 
 mod killed;
+#[path = "../support/killed.rs"]
+mod killing;
 mod points;
 mod processes;
 #[path = "../support/world.rs"]
