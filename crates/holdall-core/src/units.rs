@@ -72,7 +72,7 @@ pub fn format_size(bytes: u64) -> String {
 
 /// Bytes in the largest unit that shows them exactly, as [`parse_size`] reads them: `64MiB`.
 pub fn write_size(bytes: u64) -> String {
-    let exact = SIZES.iter().find(|(_, factor)| bytes >= *factor && bytes % factor == 0);
+    let exact = SIZES.iter().find(|(_, factor)| bytes >= *factor && bytes.is_multiple_of(*factor));
     exact.map_or_else(|| format!("{bytes}B"), |(unit, factor)| format!("{}{unit}", bytes / factor))
 }
 
@@ -112,7 +112,7 @@ pub fn write_duration(duration: Duration) -> String {
     if micros == 0 {
         return "0s".to_owned();
     }
-    let exact = UNITS.iter().find(|(_, factor)| micros % factor == 0);
+    let exact = UNITS.iter().find(|(_, factor)| micros.is_multiple_of(*factor));
     exact.map_or_else(
         || format!("{micros}us"),
         |(unit, factor)| format!("{}{unit}", micros / factor),

@@ -1,6 +1,7 @@
 //! An open volume: created, opened, told what to do, closed.
 
 mod background;
+mod describing;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -26,6 +27,8 @@ use crate::read::ReadContext;
 use crate::seal::SealContext;
 use crate::verify::rewrite::rewrite;
 use crate::verify::{Report, VerifyContext, VerifyOptions, verify};
+
+pub(crate) use describing::describing;
 
 /// The least value that a data backend must take: a frame of the longest chunk, with room.
 const DATA_VALUE_BYTES_MIN: u64 = 5 << 20;
@@ -154,7 +157,8 @@ impl Volume {
         Ok(Self::assemble(resources, id, row))
     }
 
-    fn assemble(resources: Resources, id: VolumeId, row: VolumeRow) -> Self {
+    fn assemble(mut resources: Resources, id: VolumeId, row: VolumeRow) -> Self {
+        resources.catalog = describing(resources.catalog, id);
         let keys = CatalogKeys::new(id);
         let context = CommitContext {
             env: resources.env.clone(),

@@ -184,8 +184,13 @@ pub fn check_attributes(attributes: &BTreeMap<String, String>) -> Result<()> {
         );
         return Err(Error::invalid(Operation::Put, message));
     }
-    if attributes.keys().any(|name| name.is_empty() || name.contains('\0')) {
-        let message = "an attribute's name is empty or holds a NUL character";
+    if attributes.keys().any(String::is_empty) {
+        let message = "an attribute's name is empty; give it at least one byte";
+        return Err(Error::invalid(Operation::Put, message));
+    }
+    // SQL engines keep them as text, which cannot hold it.
+    if attributes.iter().any(|(name, value)| name.contains('\0') || value.contains('\0')) {
+        let message = "an attribute's name or value holds a NUL character; use another";
         return Err(Error::invalid(Operation::Put, message));
     }
     Ok(())

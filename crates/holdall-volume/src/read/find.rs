@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use holdall_core::{List, Result, Timestamp};
+use holdall_core::{ContentType, Filter, Find, List, Result, Timestamp};
 
 use super::glob::Glob;
 use super::list::check;
@@ -61,23 +61,15 @@ impl Default for Query {
 }
 
 impl Query {
-    /// Whether all that is asked for but the name holds for this entry.
-    fn fits(&self, entry: &Entry) -> bool {
-        let Self { size_min, size_max, written_after, written_before, .. } = self;
-        size_min.is_none_or(|min| entry.size >= min)
-            && size_max.is_none_or(|max| entry.size <= max)
-            && written_after.is_none_or(|after| entry.written >= after)
-            && written_before.is_none_or(|before| entry.written < before)
-            && self.fits_content_type(entry.content_type.as_deref())
-            && self.attributes.iter().all(|(name, value)| entry.attributes.get(name) == Some(value))
-    }
-
-    fn fits_content_type(&self, found: Option<&str>) -> bool {
-        let Some(wanted) = self.content_type.as_deref() else { return true };
-        let Some(found) = found else { return false };
-        match wanted.strip_suffix('*').filter(|kind| kind.ends_with('/')) {
-            Some(kind) => found.starts_with(kind),
-            None => found == wanted,
+    /// All that is asked for but the name.
+    fn filter(&self) -> Filter {
+        Filter {
+            size_min: self.size_min,
+            size_max: self.size_max,
+            written_after: self.written_after,
+            written_before: self.written_before,
+            content_type: self.content_type.as_deref().map(ContentType::parse),
+            attributes: self.attributes.clone(),
         }
     }
 
@@ -98,11 +90,18 @@ pub(super) async fn find(
     check(query.limit, query.after.as_deref())?;
     let glob = query.name.as_deref().map(Glob::parse).transpose()?;
     let Some(prefix) = prefix(query, glob.as_ref()) else { return Ok(EntryPage::default()) };
-    let search = Search { context, query, glob, prefix, page: EntryPage::default(), looked_at: 0 };
-    // The index knows the present alone.
-    match query.index(context).filter(|_| pin.is_none()) {
+    let (filter, page) = (query.filter(), EntryPage::default());
+    let search = Search { context, query, filter, glob, prefix, page, looked_at: 0 };
+    // Metadata and indexes know the present alone.
+    if pin.is_some() {
+        return search.by_scan(pin).await;
+    }
+    if context.catalog.profile().metadata && search.filter != Filter::default() {
+        return search.by_metadata().await;
+    }
+    match query.index(context) {
         Some(index) => search.by_index(&index).await,
-        None => search.by_scan(pin).await,
+        None => search.by_scan(None).await,
     }
 }
 
@@ -124,6 +123,7 @@ fn prefix(query: &Query, glob: Option<&Glob>) -> Option<String> {
 struct Search<'a> {
     context: &'a ReadContext,
     query: &'a Query,
+    filter: Filter,
     glob: Option<Glob>,
     prefix: String,
     page: EntryPage,
@@ -145,6 +145,37 @@ impl Search<'_> {
             }
         }
         Ok(self.page)
+    }
+
+    async fn by_metadata(mut self) -> Result<EntryPage> {
+        let keys = &self.context.keys;
+        let mut list = List::prefix(keys.entries(&self.prefix)).limit(LOOKED_UP).with_values();
+        if let Some(after) = &self.query.after {
+            list = list.after(keys.entries(after));
+        }
+        let mut find = Find { list, filter: self.filter.clone() };
+        loop {
+            find.list.limit = LOOKED_UP.min(self.query.limit.max(32));
+            let page = self.context.catalog.find(&find).await?;
+            let now = self.context.env.now();
+            let count = page.rows.len();
+            for (at, row) in page.rows.iter().enumerate() {
+                let name = keys.entry_name(&row.key).map(Name::parse).transpose()?;
+                let entry = row.object.as_ref().map(|found| Entry::decode(&row.key, &found.value));
+                let (Some(name), Some(entry)) = (name, entry.transpose()?) else { continue };
+                let full = self.is_full();
+                let taken = !entry.is_expired(now) && self.take_in(name.clone(), entry);
+                if taken || full {
+                    let more = page.more || at + 1 < count;
+                    self.page.next = more.then(|| name.into_string());
+                    return Ok(self.page);
+                }
+            }
+            match page.rows.last() {
+                Some(last) if page.more => find.list = find.list.after(last.key.as_str()),
+                _ => return Ok(self.page),
+            }
+        }
     }
 
     async fn by_index(mut self, index: &str) -> Result<EntryPage> {
@@ -187,10 +218,14 @@ impl Search<'_> {
         self.looked_at >= LOOKED_AT_MAX
     }
 
+    fn fits(&self, of: &Entry) -> bool {
+        self.filter.fits(of.size, of.written, of.content_type.as_deref(), &of.attributes)
+    }
+
     /// Keeps the entry if it is asked for, and says whether the page is full.
     fn take_in(&mut self, name: Name, entry: Entry) -> bool {
         let like = self.glob.as_ref().is_none_or(|glob| glob.matches(name.as_str()));
-        if like && self.query.fits(&entry) {
+        if like && self.fits(&entry) {
             self.page.entries.push((name, entry));
         }
         self.page.entries.len() >= self.query.limit

@@ -37,7 +37,7 @@ use crate::format::policy::VolumeRow;
 use crate::format::row;
 use crate::gc::pages::Pages;
 use crate::log_reader;
-use crate::volume::{Resources, Volume};
+use crate::volume::{Resources, Volume, describing};
 use rows::Rows;
 use segments::Segments;
 
@@ -212,7 +212,8 @@ struct Rebuild {
 impl Rebuild {
     async fn begin(resources: &Resources, id: VolumeId, options: RebuildOptions) -> Result<Self> {
         let (keys, data_keys) = (CatalogKeys::new(id), DataKeys::new(id));
-        let (catalog, data) = (Arc::clone(&resources.catalog), Arc::clone(&resources.data));
+        let catalog = describing(Arc::clone(&resources.catalog), id);
+        let data = Arc::clone(&resources.data);
         let key = data_keys.volume();
         let Some(object) = data.get_all(&key).await? else {
             let message = "the data backend has no such volume; give the backend that has it";

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use async_trait::async_trait;
-use holdall_core::{ByteRange, Health, Memory, Object, Page, Profile, Timestamp};
+use holdall_core::{ByteRange, Find, Health, Memory, Object, Page, Profile, Timestamp};
 
 use super::*;
 use crate::format::chunk::{Content, Digest};
@@ -69,6 +69,9 @@ impl Backend for Failing {
     }
     async fn list(&self, list: &List) -> Result<Page> {
         self.call(Operation::List, self.inner.list(list)).await
+    }
+    async fn find(&self, find: &Find) -> Result<Page> {
+        self.call(Operation::Find, self.inner.find(find)).await
     }
     async fn apply(&self, batch: Batch) -> Result<Revision> {
         self.call(Operation::Apply, self.inner.apply(batch)).await

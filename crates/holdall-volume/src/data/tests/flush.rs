@@ -7,8 +7,8 @@ use std::time::Duration;
 use futures::StreamExt;
 use futures::future::join_all;
 use holdall_core::{
-    Backend, Batch, ByteRange, Bytes, Expect, Health, Key, List, Memory, Object, Page, Profile,
-    Result, Revision, async_trait,
+    Backend, Batch, ByteRange, Bytes, Expect, Find, Health, Key, List, Memory, Object, Page,
+    Profile, Result, Revision, async_trait,
 };
 use holdall_testkit::sim::simulate;
 use holdall_testkit::{Fault, Faulty, Method, Plan, Recording};
@@ -108,6 +108,10 @@ impl Backend for Gauge {
 
     async fn list(&self, list: &List) -> Result<Page> {
         self.inner.list(list).await
+    }
+
+    async fn find(&self, find: &Find) -> Result<Page> {
+        self.inner.find(find).await
     }
 
     async fn apply(&self, batch: Batch) -> Result<Revision> {

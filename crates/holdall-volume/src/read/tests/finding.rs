@@ -17,11 +17,23 @@ async fn find_all(bed: &Bed, query: &Query) -> Vec<String> {
     }
 }
 
+/// What kind of catalog there is.
+#[derive(Clone, Copy, Debug)]
+enum On {
+    Memory,
+    Strict,
+    Metadata,
+}
+
 /// Files of some sizes, kinds and owners, one second apart.
-async fn filled(indexed: bool, strict: bool) -> Bed {
+async fn filled(indexed: bool, on: On) -> Bed {
     let indexed = indexed.then(|| "owner".to_owned()).into_iter().collect();
     let policy = Policy { indexed, ..history() };
-    let bed = if strict { Bed::strict(policy).await } else { Bed::new(policy).await };
+    let bed = match on {
+        On::Memory => Bed::new(policy).await,
+        On::Strict => Bed::strict(policy).await,
+        On::Metadata => Bed::on(Arc::new(Memory::new().with_metadata()), policy).await,
+    };
     for number in 0_usize..60 {
         bed.pass(Duration::from_secs(1));
         let kind = ["image/png", "image/jpeg", "text/plain"][number % 3];
@@ -49,8 +61,15 @@ fn owned_by(owner: &str) -> BTreeMap<String, String> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn everything_asked_for_must_hold() {
-    for (indexed, strict) in [(false, false), (true, false), (false, true), (true, true)] {
-        let bed = filled(indexed, strict).await;
+    for (indexed, on) in [
+        (false, On::Memory),
+        (true, On::Memory),
+        (false, On::Strict),
+        (true, On::Strict),
+        (false, On::Metadata),
+        (true, On::Metadata),
+    ] {
+        let bed = filled(indexed, on).await;
         let start = bed.now().minus(Duration::from_secs(60));
         let second = |number: u64| Some(start.plus(Duration::from_secs(number + 1)));
         for limit in [1, 3, 60] {
@@ -92,7 +111,7 @@ async fn everything_asked_for_must_hold() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_indexed_attribute_is_looked_up_and_not_searched_for() {
-    let bed = filled(true, false).await;
+    let bed = filled(true, On::Memory).await;
     bed.fill((0..5000).map(|number| format!("x/a{number:05}")), None).await;
     bed.volume.delete(&name("x/04"), crate::Condition::Always).await.unwrap();
     bed.recording.take();
@@ -108,7 +127,7 @@ async fn an_indexed_attribute_is_looked_up_and_not_searched_for() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_past_is_searched_as_it_was() {
-    let bed = filled(true, false).await;
+    let bed = filled(true, On::Memory).await;
     let then = bed.volume.as_of(At::Commit(60)).await.unwrap();
     bed.volume.delete(&name("x/04"), crate::Condition::Always).await.unwrap();
     bed.put("x/06", "owned by nobody").await;
@@ -131,4 +150,20 @@ async fn a_page_does_bounded_work() {
     assert_invalid(bed.volume.find(Query { limit: 0, ..query.clone() }).await, "limit");
     let lone = Query { name: Some("a\\".to_owned()), ..query };
     assert_invalid(bed.volume.find(lone).await, "backslash");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_engine_can_find_is_asked_of_it_alone() {
+    let bed = filled(false, On::Metadata).await;
+    let query =
+        Query { size_min: Some(58), content_type: Some("image/*".into()), ..Query::default() };
+    bed.recording.take();
+    let (wanted, page) =
+        (wanted(|number| number == 58), bed.volume.find(query.clone()).await.unwrap());
+    assert_eq!(page.entries[0].0.as_str(), wanted[0]);
+    assert_eq!((page.entries.len(), page.next), (1, None));
+    bed.recording.assert_calls(&[(Method::Find, 1)]);
+    // What was overwritten, or deleted, is no longer what it was.
+    bed.volume.put(&name(&wanted[0]), "small", PutOptions::default()).await.unwrap();
+    assert_eq!(find_all(&bed, &query).await, [""; 0]);
 }

@@ -10,8 +10,8 @@ use std::sync::{Arc, Mutex};
 use async_trait::async_trait;
 use futures::future::BoxFuture;
 use holdall_core::{
-    Backend, Batch, ByteRange, Bytes, Error, Expect, Health, Key, List, Object, Page, Profile,
-    Result, Revision,
+    Backend, Batch, ByteRange, Bytes, Error, Expect, Find, Health, Key, List, Object, Page,
+    Profile, Result, Revision,
 };
 use holdall_testkit::Method;
 
@@ -119,6 +119,9 @@ impl Backend for Trapped {
     }
     async fn list(&self, list: &List) -> Result<Page> {
         self.call(Method::List, &[list.prefix.as_str()], self.inner.list(list)).await
+    }
+    async fn find(&self, find: &Find) -> Result<Page> {
+        self.call(Method::Find, &[find.list.prefix.as_str()], self.inner.find(find)).await
     }
     async fn apply(&self, batch: Batch) -> Result<Revision> {
         let keys: Vec<String> = batch.ops.iter().map(|op| op.key().as_str().to_owned()).collect();
