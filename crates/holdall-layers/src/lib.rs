@@ -12,7 +12,11 @@
 //!      │ Readonly    nothing changes │
 //!      ├─────────────────────────────┤
 //!      │ Prefixed    a part of it    │
-//!      ├─────────────────────────────┤
+//!      ├─────────────────────────────┤   ┌────────────────────┐
+//!      │ Cached      copies, nearer  ├──▶│ memory, disk, front│
+//!      ├─────────────────────────────┤   ├────────────────────┤
+//!      │ Behind      written later   ├──▶│ a front            │
+//!      ├─────────────────────────────┤   └────────────────────┘
 //!      │ Retrying    once more       │  across a network
 //!      ├─────────────────────────────┤   ┌────────────────────┐
 //!      │ Journaled   durable, quick  ├──▶│ folder of journals │
@@ -39,6 +43,8 @@
 //! # Ok::<(), holdall_core::Error>(()) }).unwrap();
 //! ```
 
+mod behind;
+mod cached;
 mod histogram;
 mod journaled;
 mod limited;
@@ -46,9 +52,12 @@ mod metered;
 mod prefixed;
 mod readonly;
 mod retrying;
+mod revision_text;
 mod stack;
 mod turnstile;
 
+pub use behind::{Backlog, Behind, BehindSettings};
+pub use cached::{CacheCounts, CacheDisk, CacheSettings, Cached, Writes};
 pub use histogram::Latency;
 #[doc(hidden)]
 pub use journaled::fuzz_journal;

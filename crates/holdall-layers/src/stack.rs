@@ -6,9 +6,12 @@
 //!    above the writers that a group needs, and below what would bury the engine.
 //! 3. [`Readonly`]: what is refused needs no turn of the engine's.
 //! 4. [`Prefixed`]: what is behind it sees whole keys, as the engine's own tools do.
-//! 5. [`Retrying`]: the deadline covers all attempts, and a call that waits for its next one still
+//! 5. [`Cached`]: what is near needs nothing of all that is below.
+//! 6. [`Behind`]: a write is acknowledged before the far engine hears of it, so whatever waits for
+//!    that engine is below.
+//! 7. [`Retrying`]: the deadline covers all attempts, and a call that waits for its next one still
 //!    counts as under way, so that a store in trouble is not buried.
-//! 6. [`Journaled`]: next to the engine, because it is half of it: nothing may see the engine's
+//! 8. [`Journaled`]: next to the engine, because it is half of it: nothing may see the engine's
 //!    rows but through it.
 //!
 //! Only what is asked for is there.
@@ -19,8 +22,8 @@ use std::sync::Arc;
 use holdall_core::{Backend, Env, Result};
 
 use crate::{
-    JournalSettings, Journaled, Limited, Limits, Metered, Metrics, Prefixed, Readonly, Retries,
-    Retrying,
+    Behind, BehindSettings, CacheSettings, Cached, JournalSettings, Journaled, Limited, Limits,
+    Metered, Metrics, Prefixed, Readonly, Retries, Retrying,
 };
 
 /// Builds a stack of layers round a backend.
@@ -29,6 +32,8 @@ pub struct Stack {
     engine: Arc<dyn Backend>,
     journal: Option<(PathBuf, JournalSettings)>,
     retries: Option<Retries>,
+    behind: Option<(Arc<dyn Backend>, BehindSettings)>,
+    cache: Option<(Option<Arc<dyn Backend>>, CacheSettings)>,
     prefix: Option<String>,
     readonly: bool,
     limits: Option<Limits>,
@@ -42,6 +47,10 @@ pub struct Stacked {
     pub backend: Arc<dyn Backend>,
     /// The journal, if there is one: for an orderly end.
     pub journal: Option<Arc<Journaled>>,
+    /// The queue of late writes, if there is one: for its backlog and an orderly end.
+    pub behind: Option<Arc<Behind>>,
+    /// The cache, if there is one: for its counts and an orderly end.
+    pub cache: Option<Arc<Cached>>,
     /// The counts, if they are taken.
     pub metrics: Option<Metrics>,
 }
@@ -53,6 +62,8 @@ impl Stack {
             engine,
             journal: None,
             retries: None,
+            behind: None,
+            cache: None,
             prefix: None,
             readonly: false,
             limits: None,
@@ -71,6 +82,27 @@ impl Stack {
     #[must_use]
     pub fn with_retries(mut self, retries: Retries) -> Self {
         self.retries = Some(retries);
+        self
+    }
+
+    /// Acknowledges writes when they are in `front`, and brings them to the engine afterwards.
+    #[must_use]
+    pub fn with_writes_behind(mut self, front: Arc<dyn Backend>, settings: BehindSettings) -> Self {
+        self.behind = Some((front, settings));
+        self
+    }
+
+    /// Keeps copies of values in memory, and on a disk if the settings name one.
+    #[must_use]
+    pub fn with_cache(mut self, settings: CacheSettings) -> Self {
+        self.cache = Some((None, settings));
+        self
+    }
+
+    /// Keeps copies of values in memory and in `front`.
+    #[must_use]
+    pub fn with_cache_in(mut self, front: Arc<dyn Backend>, settings: CacheSettings) -> Self {
+        self.cache = Some((Some(front), settings));
         self
     }
 
@@ -105,7 +137,8 @@ impl Stack {
     /// Opens the layers, from the engine outwards.
     ///
     /// # Errors
-    /// Those of [`Journaled::open`], [`Retrying::new`], [`Prefixed::new`] and [`Limited::new`].
+    /// Those of [`Journaled::open`], [`Retrying::new`], [`Behind::open`], [`Cached::open`],
+    /// [`Prefixed::new`] and [`Limited::new`].
     pub async fn open(self, env: &Env) -> Result<Stacked> {
         let mut backend = self.engine;
         let mut journal = None;
@@ -116,6 +149,18 @@ impl Stack {
         }
         if let Some(retries) = self.retries {
             backend = Arc::new(Retrying::new(backend, retries, env)?);
+        }
+        let mut behind = None;
+        if let Some((front, settings)) = self.behind {
+            let opened = Behind::open(front, backend, settings, env).await?;
+            backend = Arc::<Behind>::clone(&opened);
+            behind = Some(opened);
+        }
+        let mut cache = None;
+        if let Some((front, settings)) = self.cache {
+            let opened = Cached::open(backend, front, settings, env).await?;
+            backend = Arc::<Cached>::clone(&opened);
+            cache = Some(opened);
         }
         if let Some(prefix) = self.prefix {
             backend = Arc::new(Prefixed::new(backend, &prefix)?);
@@ -132,6 +177,6 @@ impl Stack {
             metrics = Some(metered.metrics());
             backend = Arc::new(metered);
         }
-        Ok(Stacked { backend, journal, metrics })
+        Ok(Stacked { backend, journal, behind, cache, metrics })
     }
 }

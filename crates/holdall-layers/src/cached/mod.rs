@@ -1,0 +1,535 @@
+//! Copies of values nearer than the backend that has them: in memory, and on a disk or in another
+//! backend.
+//!
+//! Above: [`Prefixed`](crate::Prefixed), so that keys are whole here. Below: the back, which is
+//! the truth: all that is here may be lost at any time, and nothing else is lost with it.
+//!
+//! ```text
+//!   get ──▶ memory ──▶ disk or front ──▶ one flight for all who ask ──▶ back
+//!             ▲              ▲                        │
+//!             └──────────────┴── whole values, if no write came in between
+//! ```
+//!
+//! What holds at every moment:
+//! - Whole values are kept, each with the revision that the back gave it, and a range is cut out of
+//!   the whole.
+//! - A copy is given out only if its revision is the current one, and there are three ways to
+//!   know: the back's reach is this process, so that every write came through here; the key is
+//!   [written once](CacheSettings::written_once); or the back was asked during the call, which
+//!   moves no bytes of the value. A copy of before this cache was opened is used for keys that are
+//!   written once, and the back is asked of it once.
+//! - What a read brings is kept only if no write of its key began, went on or ended meanwhile
+//!   (`guard.rs`). After a write whose outcome is not known its keys are asked for each time.
+//! - Absence is not kept, and neither is an error: what the back answers is the answer. A disk or
+//!   front that fails is passed by, counted, and told by `health`; the back has all that it had.
+//!
+//! Copies are the very bytes that the back holds. A volume hands its backends sealed frames and
+//! segments, so the copies of a sealed volume are sealed.
+//!
+//! Memory: `memory_bytes`, which counts keys, values and an estimate for the maps; where there is a
+//! disk or front also the revisions of the 100,000 keys used last (about 20 MiB) and the index of
+//! what lies there (30 bytes a value on disk, 200 in front); and the values being read.
+
+mod counts;
+mod disk;
+mod flights;
+mod front;
+mod guard;
+mod held;
+mod settings;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+
+use bytes::Bytes;
+use futures::channel::oneshot;
+use futures::future::BoxFuture;
+use holdall_core::{
+    Backend, Batch, ByteRange, Env, Error, ErrorKind, Expect, Find, Health, Key, List, Object, Op,
+    Operation, Page, Profile, Reach, Result, Revision, async_trait,
+};
+
+pub use counts::CacheCounts;
+pub use settings::{CacheDisk, CacheSettings, Writes};
+
+use counts::{Counters, count};
+use disk::Disk;
+use flights::{Answer, Flights};
+use front::Front;
+use guard::{Guard, Ticket};
+use held::{Copies, Held};
+
+/// How many values are brought in behind readers' backs at once.
+const FILLS_MAX: usize = 4;
+/// Of how many keys the current revision is remembered where copies lie on a disk or in front.
+const NAMES_MAX: usize = 100_000;
+/// What the maps take for one value, about.
+const ENTRY_BYTES: usize = 160;
+/// A read that moves no bytes of a value, and still tells its revision.
+const NOTHING: ByteRange = ByteRange { start: 0, end: Some(0) };
+
+/// A backend whose values are kept nearer too. See the module's head.
+#[derive(Debug)]
+pub struct Cached {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    back: Arc<dyn Backend>,
+    env: Env,
+    settings: CacheSettings,
+    memory: Option<Memory>,
+    /// Current revisions of keys whose copies lie further off.
+    names: foyer::Cache<Key, Revision>,
+    copies: Option<Box<dyn Copies>>,
+    guard: Guard,
+    flights: Arc<Flights>,
+    fills: AtomicUsize,
+    counters: Counters,
+}
+
+/// Copies in memory. All of them are current as far as this process knows.
+#[derive(Debug)]
+struct Memory {
+    cache: foyer::Cache<Key, Held>,
+    /// What one entry may take.
+    entry_bytes_max: usize,
+}
+
+fn weight(key: &Key, held: &Held) -> usize {
+    ENTRY_BYTES + key.as_bytes().len() + held.bytes.len()
+}
+
+impl Memory {
+    fn new(settings: &CacheSettings) -> Self {
+        let bytes = usize::try_from(settings.memory_bytes).unwrap_or(usize::MAX);
+        // A shard has room for several of the largest values.
+        let largest = usize::try_from(settings.value_bytes_max).unwrap_or(usize::MAX);
+        let shards = (bytes / largest.saturating_mul(4).max(1)).clamp(1, 16);
+        let cache = foyer::CacheBuilder::new(bytes).with_shards(shards).with_weighter(weight);
+        Self { cache: cache.build(), entry_bytes_max: bytes / shards }
+    }
+
+    fn insert(&self, key: &Key, held: &Held) {
+        if weight(key, held) <= self.entry_bytes_max {
+            self.cache.insert(key.clone(), Held { earlier: false, ..held.clone() });
+        } else {
+            self.cache.remove(key);
+        }
+    }
+}
+
+/// What a look at the back says of a copy.
+enum Compared {
+    Current,
+    Gone,
+    Other,
+}
+
+impl Shared {
+    /// Whether no other process can have changed what this one knows of the key.
+    fn trusts(&self, key: &Key) -> bool {
+        let alone = self.back.profile().reach == Reach::Process;
+        (alone || self.settings.is_written_once(key.as_str())) && !self.guard.doubts(key)
+    }
+
+    fn in_memory(&self, key: &Key) -> Option<Held> {
+        Some(self.memory.as_ref()?.cache.get(key)?.value().clone())
+    }
+
+    fn forget(&self, key: &Key) {
+        if let Some(memory) = &self.memory {
+            memory.cache.remove(key);
+        }
+        self.names.remove(key);
+    }
+
+    /// Notes what is current, if the ticket still holds.
+    fn note(&self, ticket: Ticket, key: &Key, held: &Held) -> bool {
+        self.guard.if_current(ticket, || {
+            if let (Some(memory), true) = (&self.memory, held.is_whole()) {
+                memory.insert(key, held);
+            }
+            if self.copies.is_some() {
+                self.names.insert(key.clone(), held.revision.clone());
+            }
+        })
+    }
+
+    /// Keeps a whole value, if the ticket still holds.
+    async fn keep(&self, ticket: Ticket, key: &Key, held: &Held) {
+        if held.size > self.settings.value_bytes_max {
+            return;
+        }
+        if !self.note(ticket, key, held) {
+            return count(&self.counters.overtaken);
+        }
+        count(&self.counters.fills);
+        // A copy further off may be overtaken on its way: it is compared before it is used.
+        if let Some(copies) = &self.copies
+            && copies.keep(key, held).await.is_err()
+        {
+            count(&self.counters.failures);
+        }
+    }
+
+    /// A copy that is kept further off, and was not kept by another one of other keys' promises.
+    async fn further_off(&self, key: &Key, range: ByteRange) -> Option<Held> {
+        let found = self.copies.as_ref()?.load(key, range).await;
+        let found = found.unwrap_or_else(|_| {
+            count(&self.counters.failures);
+            None
+        });
+        found.filter(|held| !held.earlier || self.settings.is_written_once(key.as_str()))
+    }
+
+    /// Asks the back whether a copy is current.
+    async fn look(&self, key: &Key, held: &Held) -> Result<Compared> {
+        count(&self.counters.looks);
+        Ok(match self.back.get(key, NOTHING).await? {
+            None => Compared::Gone,
+            Some(now) if now.revision == held.revision && now.size == held.size => {
+                Compared::Current
+            }
+            Some(_) => Compared::Other,
+        })
+    }
+
+    fn hit(&self, counter: &AtomicU64, held: &Held, range: ByteRange) -> Result<Option<Object>> {
+        let object = held.object(range)?;
+        count(counter);
+        self.counters.hit_bytes.fetch_add(object.value.len() as u64, Ordering::Relaxed);
+        Ok(Some(object))
+    }
+
+    async fn read(self: &Arc<Self>, key: &Key, range: ByteRange) -> Result<Option<Object>> {
+        range.clip(0)?;
+        let trusted = self.trusts(key);
+        let counters = &self.counters;
+        let near = self.in_memory(key);
+        if let (Some(held), true) = (&near, trusted) {
+            return self.hit(&counters.memory_hits, held, range);
+        }
+        let ticket = self.guard.ticket(key);
+        let (counter, found) = match near {
+            Some(held) => (&counters.memory_hits, Some(held)),
+            None => (&counters.kept_hits, self.further_off(key, range).await),
+        };
+        if let Some(held) = found {
+            let known = trusted && self.names.get(key).is_some_and(|r| *r == held.revision);
+            let compared = if known { Compared::Current } else { self.look(key, &held).await? };
+            match compared {
+                Compared::Current => {
+                    self.note(ticket, key, &held);
+                    return self.hit(counter, &held, range);
+                }
+                Compared::Gone => {
+                    self.forget(key);
+                    return Ok(None);
+                }
+                Compared::Other => {}
+            }
+        }
+        count(&counters.misses);
+        if range == ByteRange::ALL {
+            self.read_whole(key, trusted).await
+        } else {
+            self.read_part(ticket, key, range).await
+        }
+    }
+
+    async fn read_whole(self: &Arc<Self>, key: &Key, trusted: bool) -> Result<Option<Object>> {
+        let (answer, led) = self.fill(key).await;
+        let found = answer?;
+        if !led {
+            count(&self.counters.shared);
+        }
+        if led || trusted {
+            return found.map(|held| held.object(ByteRange::ALL)).transpose();
+        }
+        // The shared read may have begun before this call did, and others may write to the back.
+        if let Some(held) = &found
+            && let Compared::Current = self.look(key, held).await?
+        {
+            return held.object(ByteRange::ALL).map(Some);
+        }
+        self.back.get(key, ByteRange::ALL).await
+    }
+
+    async fn read_part(
+        self: &Arc<Self>,
+        ticket: Ticket,
+        key: &Key,
+        range: ByteRange,
+    ) -> Result<Option<Object>> {
+        let Some(found) = self.back.get(key, range).await? else { return Ok(None) };
+        if found.value.len() as u64 == found.size {
+            let held = Held::whole(key, found.clone())?;
+            self.keep(ticket, key, &held).await;
+        } else if self.settings.ranges_fill && found.size <= self.settings.value_bytes_max {
+            self.fill_behind(key);
+        }
+        Ok(Some(found))
+    }
+
+    /// Reads the whole value, once for all who ask meanwhile, and keeps it. True if this call was
+    /// the first of them.
+    async fn fill(self: &Arc<Self>, key: &Key) -> (Answer, bool) {
+        let ticket = self.guard.ticket(key);
+        let (shared, name) = (Arc::clone(self), key.clone());
+        let (flight, led) = self.flights.board(key, ticket.version, async move {
+            let Some(found) = shared.back.get(&name, ByteRange::ALL).await? else {
+                return Ok(None);
+            };
+            let held = Held::whole(&name, found)?;
+            shared.keep(ticket, &name, &held).await;
+            Ok(Some(held))
+        });
+        (flight.await, led)
+    }
+
+    /// Brings the whole value in while its reader goes on; or does not, if enough is on its way.
+    fn fill_behind(self: &Arc<Self>, key: &Key) {
+        if self.fills.fetch_add(1, Ordering::AcqRel) >= FILLS_MAX {
+            self.fills.fetch_sub(1, Ordering::AcqRel);
+            return;
+        }
+        let (shared, key) = (Arc::clone(self), key.clone());
+        self.env.spawn(async move {
+            // Whoever needs the value hears of the error when he asks for it.
+            drop(shared.fill(&key).await);
+            shared.fills.fetch_sub(1, Ordering::AcqRel);
+        });
+    }
+
+    /// The answers from memory, if they are all there, and are of one moment where that is
+    /// promised; otherwise what the back says.
+    async fn read_many(&self, keys: &[Key]) -> Result<Vec<Option<Object>>> {
+        let tickets: Vec<Ticket> = keys.iter().map(|key| self.guard.ticket(key)).collect();
+        let trusted = |key: &&Key| self.trusts(key);
+        let near: Vec<Option<Held>> = keys
+            .iter()
+            .map(|key| Some(key).filter(trusted).and_then(|k| self.in_memory(k)))
+            .collect();
+        let all_near = near.iter().all(Option::is_some);
+        let whole = !self.back.profile().atomic
+            || (all_near && tickets.iter().all(|ticket| self.guard.is_current(*ticket)));
+        let wanted: Vec<usize> =
+            (0..keys.len()).filter(|at| !whole || near[*at].is_none()).collect();
+        let mut answers = vec![None; keys.len()];
+        if !wanted.is_empty() {
+            let asked: Vec<Key> = wanted.iter().map(|at| keys[*at].clone()).collect();
+            for (at, found) in wanted.iter().zip(self.back.get_many(&asked).await?) {
+                count(&self.counters.misses);
+                if let Some(found) = &found {
+                    let held = Held::whole(&keys[*at], found.clone())?;
+                    self.keep(tickets[*at], &keys[*at], &held).await;
+                }
+                answers[*at] = found;
+            }
+        }
+        for (at, held) in near.into_iter().enumerate().filter(|_| whole) {
+            if let Some(held) = held {
+                answers[at] = self.hit(&self.counters.memory_hits, &held, ByteRange::ALL)?;
+            }
+        }
+        Ok(answers)
+    }
+
+    /// Makes a write in a task of its own, so that one whose caller goes away leaves no doubt.
+    async fn write<T: Clone + Send + Sync + 'static>(
+        self: &Arc<Self>,
+        operation: Operation,
+        keys: Vec<Key>,
+        write: impl FnOnce(Arc<dyn Backend>) -> BoxFuture<'static, Result<T>> + Send + 'static,
+        written: impl FnOnce(&T) -> Vec<(Key, Bytes, Revision)> + Send + 'static,
+    ) -> Result<T> {
+        let (sender, receiver) = oneshot::channel();
+        let shared = Arc::clone(self);
+        self.env.spawn(async move {
+            let write = write(Arc::clone(&shared.back));
+            // A caller who has gone needs no answer.
+            drop(sender.send(shared.write_here(&keys, write, written).await));
+        });
+        receiver.await.unwrap_or_else(|_| {
+            let message = "the environment ended before the write did; look before writing again";
+            Err(Error::unknown(operation, message))
+        })
+    }
+
+    /// Makes a write, and keeps what it wrote if that is wanted and nobody else wrote meanwhile.
+    async fn write_here<T>(
+        &self,
+        keys: &[Key],
+        write: BoxFuture<'static, Result<T>>,
+        written: impl FnOnce(&T) -> Vec<(Key, Bytes, Revision)>,
+    ) -> Result<T> {
+        let under_way = self.guard.begin(keys.iter());
+        keys.iter().for_each(|key| self.forget(key));
+        let answer = write.await;
+        if matches!(&answer, Err(error) if error.kind() == ErrorKind::Unknown) {
+            // Dropping it leaves the doubt that there is.
+            drop(under_way);
+            return answer;
+        }
+        let tickets = under_way.ended();
+        let rows = match (&answer, self.settings.writes) {
+            (Ok(done), Writes::Through) => written(done),
+            _ => Vec::new(),
+        };
+        for (key, bytes, revision) in rows {
+            let size = bytes.len() as u64;
+            let held = Held { revision, size, start: 0, bytes, earlier: false };
+            if let Some(ticket) = tickets.ticket(&key) {
+                self.keep(ticket, &key, &held).await;
+            }
+        }
+        answer
+    }
+}
+
+impl Cached {
+    /// A cache of `back` in memory, and on a disk or in `front` if that is given. The disk needs
+    /// the real environment: its files are the library's, and so are its threads.
+    ///
+    /// # Errors
+    /// `Invalid` if the settings keep nothing, or keep it in two places; those of the disk and the
+    /// front.
+    pub async fn open(
+        back: Arc<dyn Backend>,
+        front: Option<Arc<dyn Backend>>,
+        settings: CacheSettings,
+        env: &Env,
+    ) -> Result<Arc<Self>> {
+        settings.check()?;
+        let invalid = |message: &str| Err(Error::invalid(Operation::Configure, message));
+        let copies: Option<Box<dyn Copies>> = match (front, &settings.disk) {
+            (Some(_), Some(_)) => {
+                return invalid(
+                    "the cache has a disk and a front; choose one, or stack two caches",
+                );
+            }
+            (Some(front), None) => Some(Box::new(Front::open(front, settings.front_bytes).await?)),
+            (None, Some(disk)) => {
+                Some(Box::new(Disk::open(disk, settings.value_bytes_max, env).await?))
+            }
+            (None, None) => None,
+        };
+        if settings.memory_bytes == 0 && copies.is_none() {
+            return invalid("the cache has no memory, no disk and no front; give it one of them");
+        }
+        let names = foyer::CacheBuilder::new(NAMES_MAX).with_shards(16).build();
+        let shared = Shared {
+            back,
+            env: env.clone(),
+            memory: (settings.memory_bytes > 0).then(|| Memory::new(&settings)),
+            settings,
+            names,
+            copies,
+            guard: Guard::default(),
+            flights: Arc::default(),
+            fills: AtomicUsize::new(0),
+            counters: Counters::default(),
+        };
+        Ok(Arc::new(Self { shared: Arc::new(shared) }))
+    }
+
+    /// What the cache has done so far.
+    pub fn counts(&self) -> CacheCounts {
+        self.shared.counters.snapshot()
+    }
+
+    /// Waits until what was kept lies on the disk.
+    pub async fn flush(&self) {
+        if let Some(copies) = &self.shared.copies {
+            copies.flush().await;
+        }
+    }
+
+    /// Writes down what is on its way to the disk, and lets go of its folder. Nothing more is kept
+    /// there; reads and writes go on. Dropping the cache does the same a little later.
+    ///
+    /// # Errors
+    /// Those of the disk.
+    pub async fn close(&self) -> Result<()> {
+        match &self.shared.copies {
+            Some(copies) => copies.close().await,
+            None => Ok(()),
+        }
+    }
+}
+
+#[async_trait]
+impl Backend for Cached {
+    fn profile(&self) -> &Profile {
+        self.shared.back.profile()
+    }
+
+    async fn get(&self, key: &Key, range: ByteRange) -> Result<Option<Object>> {
+        self.shared.read(key, range).await
+    }
+
+    async fn get_many(&self, keys: &[Key]) -> Result<Vec<Option<Object>>> {
+        self.shared.read_many(keys).await
+    }
+
+    async fn put(&self, key: &Key, value: Bytes, expect: Expect) -> Result<Revision> {
+        let (name, row) = (key.clone(), (key.clone(), value.clone()));
+        let put = |back: Arc<dyn Backend>| -> BoxFuture<'static, Result<Revision>> {
+            Box::pin(async move { back.put(&name, value, expect).await })
+        };
+        let written = |revision: &Revision| vec![(row.0, row.1, revision.clone())];
+        self.shared.write(Operation::Put, vec![key.clone()], put, written).await
+    }
+
+    async fn delete(&self, key: &Key, expect: Expect) -> Result<()> {
+        let name = key.clone();
+        let delete = |back: Arc<dyn Backend>| -> BoxFuture<'static, Result<()>> {
+            Box::pin(async move { back.delete(&name, expect).await })
+        };
+        let keys = vec![key.clone()];
+        self.shared.write(Operation::Delete, keys, delete, |()| Vec::new()).await
+    }
+
+    async fn list(&self, list: &List) -> Result<Page> {
+        self.shared.back.list(list).await
+    }
+
+    async fn find(&self, find: &Find) -> Result<Page> {
+        self.shared.back.find(find).await
+    }
+
+    async fn apply(&self, batch: Batch) -> Result<Revision> {
+        let keys: Vec<Key> = batch.ops.iter().map(|op| op.key().clone()).collect();
+        let puts = batch.ops.iter().filter_map(|op| match op {
+            Op::Put { key, value, .. } => Some((key.clone(), value.clone())),
+            Op::Delete { .. } | Op::Check { .. } => None,
+        });
+        let puts: Vec<(Key, Bytes)> = puts.collect();
+        let written = |revision: &Revision| {
+            puts.into_iter().map(|(key, value)| (key, value, revision.clone())).collect()
+        };
+        let apply = |back: Arc<dyn Backend>| -> BoxFuture<'static, Result<Revision>> {
+            Box::pin(async move { back.apply(batch).await })
+        };
+        self.shared.write(Operation::Apply, keys, apply, written).await
+    }
+
+    async fn health(&self) -> Result<Health> {
+        let mut health = self.shared.back.health().await?;
+        let counts = self.counts();
+        let memory = self.shared.memory.as_ref().map_or(0, |memory| memory.cache.usage());
+        let copies = self.shared.copies.as_ref().map(|copies| format!(", {}", copies.note()));
+        let doubted = self.shared.guard.doubted();
+        health.notes.push(format!(
+            "cache: {} hits, {} misses, {} failures, {memory} bytes in memory{}{}",
+            counts.memory_hits + counts.kept_hits,
+            counts.misses,
+            counts.failures,
+            copies.unwrap_or_default(),
+            if doubted > 0 { ", some keys in doubt after writes of unknown outcome" } else { "" }
+        ));
+        Ok(health)
+    }
+}
