@@ -40,8 +40,7 @@ fn make_writing(config: &Config) -> Result<Connection, Failure> {
         return Err(Error::denied(Operation::Open, message).into());
     }
     // Before anything is changed: the file may be somebody else's.
-    let made = layout::is_made(&connection)?;
-    if !made {
+    if layout::made(&connection)? == 0 {
         connection.pragma_update(None, "page_size", PAGE_BYTES)?;
     }
     let wanted = config.journal_mode.name();

@@ -11,6 +11,7 @@
 mod config;
 mod connection;
 mod error;
+mod find;
 mod group;
 mod layout;
 mod read;
@@ -23,9 +24,10 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use holdall_core::{
-    Backend, BackendExt, Batch, ByteRange, Bytes, Conditions, Env, Error, Expect, Health,
+    Backend, BackendExt, Batch, ByteRange, Bytes, Conditions, Env, Error, Expect, Find, Health,
     KEY_BYTES_MAX, Key, List, Location, Object, Op, Operation, Page, Profile, Reach, Result,
-    Revision, Find};
+    Revision,
+};
 use rusqlite::Connection;
 
 pub use config::{Config, JournalMode, Synchronous, TempStore};
@@ -83,7 +85,7 @@ impl Sqlite {
             batch_ops_max: 100_000,
             batch_bytes_max: 256 << 20,
             atomic: true,
-            metadata: false,
+            metadata: true,
             conditions: Conditions::Revision,
             reach: Reach::Machine,
             durability,
@@ -136,8 +138,8 @@ impl Backend for Sqlite {
         self.read(Operation::List, |connection| read::list(connection, list)).await
     }
 
-    async fn find(&self, _: &Find) -> Result<Page> {
-        Err(self.no_metadata())
+    async fn find(&self, find: &Find) -> Result<Page> {
+        self.read(Operation::List, |connection| find::find(connection, find)).await
     }
 
     async fn apply(&self, batch: Batch) -> Result<Revision> {

@@ -3,7 +3,8 @@
 use std::ops::Bound;
 
 use holdall_core::{ByteRange, Bytes, Key, List, Object, Operation, Page, Result, Revision, Row};
-use rusqlite::{CachedStatement, Connection, OptionalExtension};
+use rusqlite::types::Value;
+use rusqlite::{CachedStatement, Connection, OptionalExtension, params_from_iter};
 
 use crate::error::Failure;
 use crate::layout::{INLINE_BYTES_MAX, PART_BYTES, VALUE_BYTES_MAX};
@@ -12,6 +13,7 @@ use crate::layout::{INLINE_BYTES_MAX, PART_BYTES, VALUE_BYTES_MAX};
 const PAGE_BYTES: usize = 32 << 20;
 
 const ROW: &str = "SELECT revision, size, part, value FROM holdall_rows WHERE key = ?1";
+const HEAD: &str = "SELECT revision, size, part, name IS NOT NULL FROM holdall_rows WHERE key = ?1";
 const PARTS: &str = "SELECT data FROM holdall_parts WHERE id >= ?1 AND id < ?2 ORDER BY id";
 
 /// A row without its value.
@@ -43,17 +45,25 @@ impl Head {
 }
 
 /// What is under a key now, as a writer needs it.
-pub(crate) fn head(
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Present {
+    pub(crate) head: Head,
+    /// Whether something is told of it.
+    pub(crate) described: bool,
+}
+
+/// What is under a key now.
+pub(crate) fn present(
     connection: &Connection,
     operation: Operation,
     key: &Key,
-) -> Result<Option<Head>, Failure> {
-    let mut row = connection.prepare_cached(ROW)?;
+) -> Result<Option<Present>, Failure> {
+    let mut row = connection.prepare_cached(HEAD)?;
     let mut rows = row.query([key.as_bytes()])?;
     let Some(row) = rows.next()? else {
         return Ok(None);
     };
-    Head::of(row, operation).map(Some)
+    Ok(Some(Present { head: Head::of(row, operation)?, described: row.get(3)? }))
 }
 
 /// Reads values. A statement that has begun holds the moment for those that begin within it, so
@@ -138,24 +148,48 @@ pub(crate) fn get_many(
 }
 
 /// One page of rows.
-///
-/// The values of a page lie in one buffer that its rows share, so a caller who keeps one small
-/// value for long should copy it.
 pub(crate) fn list(connection: &Connection, list: &List) -> Result<Page, Failure> {
-    const OPERATION: Operation = Operation::List;
-    list.check()?;
+    page(connection, list, &Among::default())
+}
+
+/// Which of the rows that a listing names are wanted.
+#[derive(Debug, Default)]
+pub(crate) struct Among {
+    /// What follows the table's name, if that is not left to SQLite.
+    pub(crate) index: String,
+    /// What must hold, each beginning with `AND`. Its values are `?2` and so on.
+    pub(crate) condition: String,
+    pub(crate) values: Vec<Value>,
+}
+
+/// The statement for a page, and its first value.
+pub(crate) fn question(list: &List, among: &Among) -> (String, Value) {
     let (bound, start) = match list.lower_bound() {
         Bound::Included(start) => (">=", start),
         Bound::Excluded(start) => (">", start),
         Bound::Unbounded => (">=", ""),
     };
     let value = if list.values { "value" } else { "NULL" };
-    let mut statement = connection.prepare_cached(&format!(
-        "SELECT revision, size, part, {value}, key FROM holdall_rows WHERE key {bound} ?1 \
-        ORDER BY key"
-    ))?;
+    let Among { index, condition, .. } = among;
+    let text = format!(
+        "SELECT revision, size, part, {value}, key FROM holdall_rows {index} \
+        WHERE key {bound} ?1 {condition} ORDER BY key"
+    );
+    (text, Value::Blob(start.as_bytes().to_vec()))
+}
+
+/// One page of the rows that are wanted.
+///
+/// The values of a page lie in one buffer that its rows share, so a caller who keeps one small
+/// value for long should copy it.
+pub(crate) fn page(connection: &Connection, list: &List, among: &Among) -> Result<Page, Failure> {
+    const OPERATION: Operation = Operation::List;
+    list.check()?;
+    let (text, start) = question(list, among);
+    let mut statement = connection.prepare_cached(&text)?;
     let mut reader = Reader::new(connection, OPERATION)?;
-    let mut rows = statement.query([start.as_bytes()])?;
+    let values = [&start].into_iter().chain(&among.values);
+    let mut rows = statement.query(params_from_iter(values))?;
     let mut page = Page::default();
     let (mut buffer, mut revisions, mut key_bytes) = (Vec::new(), Vec::new(), 0);
     while let Some(row) = rows.next()? {

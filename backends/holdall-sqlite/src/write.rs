@@ -2,20 +2,31 @@
 
 use std::time::Duration;
 
-use holdall_core::{Error, Expect, Key, Op, Operation, Result, Revision};
+use holdall_core::{Description, Error, Expect, Key, Op, Operation, Result, Revision};
 use rusqlite::{Connection, params};
 
 use crate::connection::check_in_place;
 use crate::error::Failure;
+use crate::find;
 use crate::group::Set;
 use crate::layout::{INLINE_BYTES_MAX, PART_BYTES};
-use crate::read::{self, Head};
+use crate::read::{self, Present};
 use crate::store::Store;
 
 const PUT_ROW: &str = "
     INSERT INTO holdall_rows (key, revision, size, part, value) VALUES (?1, ?2, ?3, ?4, ?5)
     ON CONFLICT (key) DO UPDATE SET revision = excluded.revision, size = excluded.size,
     part = excluded.part, value = excluded.value";
+/// The same with what is told of the row, or with nothing where something was told of the one
+/// before. Rows of which nothing is ever told cost no more than if nothing could be.
+const PUT_DESCRIBED: &str = "
+    INSERT INTO holdall_rows (key, revision, size, part, value,
+        volume, name, bytes, written, expires, content_type, attributes)
+    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)
+    ON CONFLICT (key) DO UPDATE SET revision = excluded.revision, size = excluded.size,
+    part = excluded.part, value = excluded.value, volume = excluded.volume, name = excluded.name,
+    bytes = excluded.bytes, written = excluded.written, expires = excluded.expires,
+    content_type = excluded.content_type, attributes = excluded.attributes";
 const DELETE_ROW: &str = "DELETE FROM holdall_rows WHERE key = ?1";
 const NEXT_PART: &str = "SELECT coalesce(max(id), 0) + 1 FROM holdall_parts";
 const PUT_PART: &str = "INSERT INTO holdall_parts (id, data) VALUES (?1, ?2)";
@@ -166,20 +177,20 @@ fn write_sets(
 
 /// Whether all that a set expects is so, and then what is under each of its keys; else the error
 /// names the first key that is not as expected.
-fn check(writer: &Connection, set: &Set) -> Result<Result<Vec<Option<Head>>>, Failure> {
+fn check(writer: &Connection, set: &Set) -> Result<Result<Vec<Option<Present>>>, Failure> {
     let mut found = Vec::with_capacity(set.ops.len());
     for op in &set.ops {
         if matches!(op, Op::Check { expect: Expect::Any, .. }) {
             found.push(None);
             continue;
         }
-        let head = read::head(writer, set.operation, op.key())?;
-        let current = head.map(|head| Revision::number(head.revision));
+        let present = read::present(writer, set.operation, op.key())?;
+        let current = present.map(|present| Revision::number(present.head.revision));
         if !op.expect().holds(current.as_ref()) {
             let message = "the key has changed since it was read; read it again";
             return Ok(Err(Error::conflict(set.operation, message).with_key(op.key())));
         }
-        found.push(head);
+        found.push(present);
     }
     Ok(Ok(found))
 }
@@ -188,16 +199,19 @@ fn check(writer: &Connection, set: &Set) -> Result<Result<Vec<Option<Head>>>, Fa
 fn write_set(
     writer: &Connection,
     set: &Set,
-    found: &[Option<Head>],
+    found: &[Option<Present>],
     revision: u64,
 ) -> Result<(), Failure> {
     let mut steps: Vec<_> = set.ops.iter().zip(found).collect();
     steps.sort_unstable_by(|(left, _), (right, _)| left.key().cmp(right.key()));
     for (op, found) in steps {
         match op {
-            Op::Put { key, value, .. } => {
+            Op::Put { key, value, description, .. } => {
                 delete_parts(writer, found.as_ref())?;
-                put(writer, key, value, revision)?;
+                let row =
+                    Row { key, revision, size: value.len(), description: description.as_deref() };
+                let described = found.is_some_and(|present| present.described);
+                put(writer, &row, described, value)?;
             }
             Op::Delete { key, .. } if found.is_some() => {
                 delete_parts(writer, found.as_ref())?;
@@ -209,24 +223,63 @@ fn write_set(
     Ok(())
 }
 
-fn put(writer: &Connection, key: &Key, value: &[u8], revision: u64) -> Result<(), Failure> {
-    let mut row = writer.prepare_cached(PUT_ROW)?;
-    let (key, size) = (key.as_bytes(), value.len());
-    if size <= INLINE_BYTES_MAX {
-        row.execute(params![key, revision, size, None::<i64>, value])?;
-        return Ok(());
+/// A row that is to be written, without where its value is.
+struct Row<'a> {
+    key: &'a Key,
+    revision: u64,
+    size: usize,
+    description: Option<&'a Description>,
+}
+
+impl Row<'_> {
+    /// Writes it; `described` says whether something is told of the one that is there now.
+    fn write(
+        &self,
+        writer: &Connection,
+        described: bool,
+        part: Option<i64>,
+        value: Option<&[u8]>,
+    ) -> Result<(), Failure> {
+        let (key, revision, size) = (self.key.as_bytes(), self.revision, self.size);
+        if self.description.is_none() && !described {
+            let mut statement = writer.prepare_cached(PUT_ROW)?;
+            statement.execute(params![key, revision, size, part, value])?;
+            return Ok(());
+        }
+        let told = self.description;
+        let mut statement = writer.prepare_cached(PUT_DESCRIBED)?;
+        statement.execute(params![
+            key,
+            revision,
+            size,
+            part,
+            value,
+            told.map(|told| &told.volume),
+            told.map(|told| &told.name),
+            told.map(|told| find::number(told.size)),
+            told.map(|told| find::time(told.written)),
+            told.and_then(|told| told.expires).map(find::time),
+            told.and_then(|told| told.content_type.as_ref()),
+            told.map(find::attributes).transpose()?.flatten(),
+        ])?;
+        Ok(())
+    }
+}
+
+fn put(writer: &Connection, row: &Row<'_>, described: bool, value: &[u8]) -> Result<(), Failure> {
+    if value.len() <= INLINE_BYTES_MAX {
+        return row.write(writer, described, None, Some(value));
     }
     let first: i64 = writer.prepare_cached(NEXT_PART)?.query_row([], |row| row.get(0))?;
     let mut part = writer.prepare_cached(PUT_PART)?;
     for (id, data) in (first..).zip(value.chunks(PART_BYTES)) {
         part.execute(params![id, data])?;
     }
-    row.execute(params![key, revision, size, first, None::<&[u8]>])?;
-    Ok(())
+    row.write(writer, described, Some(first), None)
 }
 
-fn delete_parts(writer: &Connection, head: Option<&Head>) -> Result<(), Failure> {
-    let parts = head.map(Head::parts).unwrap_or_default();
+fn delete_parts(writer: &Connection, found: Option<&Present>) -> Result<(), Failure> {
+    let parts = found.map(|present| present.head.parts()).unwrap_or_default();
     if !parts.is_empty() {
         let mut statement = writer.prepare_cached(DELETE_PARTS)?;
         statement.execute([parts.start, parts.end])?;

@@ -8,8 +8,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use holdall_core::{
-    Backend, BackendExt, Batch, Bytes, Durability, Error, ErrorKind, Expect, Key, List, Location,
-    Revision,
+    Backend, BackendExt, Batch, Bytes, Description, Durability, Error, ErrorKind, Expect, Filter,
+    Find, Key, List, Location, Revision, Timestamp,
 };
 use holdall_sqlite::{Config, JournalMode, Sqlite, Synchronous};
 use rusqlite::Connection;
@@ -406,7 +406,7 @@ async fn other_files_and_databases_are_refused_and_left_as_they_are() {
     refused("another program").await;
     drop(open(&path).await);
     let newer = Connection::open(&path).unwrap();
-    newer.pragma_update(None, "user_version", 2).unwrap();
+    newer.pragma_update(None, "user_version", 3).unwrap();
     drop(newer);
     refused("newer").await;
 
@@ -418,6 +418,87 @@ async fn other_files_and_databases_are_refused_and_left_as_they_are() {
     // An empty file is nobody's.
     std::fs::write(&path, "").unwrap();
     open(&path).await.put(&key("a"), Bytes::new(), Expect::Absent).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_database_without_descriptions_gets_room_for_them() {
+    let (_folder, path) = fresh();
+    let older = Connection::open(&path).unwrap();
+    older
+        .execute_batch(
+            "CREATE TABLE holdall_state (
+                id INTEGER PRIMARY KEY CHECK (id = 0), revision INTEGER NOT NULL) STRICT;
+            CREATE TABLE holdall_rows (key BLOB NOT NULL PRIMARY KEY, revision INTEGER NOT NULL,
+                size INTEGER NOT NULL, part INTEGER, value BLOB) STRICT, WITHOUT ROWID;
+            CREATE TABLE holdall_parts (id INTEGER PRIMARY KEY, data BLOB NOT NULL) STRICT;
+            INSERT INTO holdall_state VALUES (0, 7);
+            INSERT INTO holdall_rows VALUES (x'61', 7, 3, NULL, x'6f6e65');
+            PRAGMA application_id = 0x486f6c64; PRAGMA user_version = 1;",
+        )
+        .unwrap();
+    drop(older);
+    let opened = (0..8).map(|_| {
+        let path = path.clone();
+        tokio::spawn(async move { open(&path).await })
+    });
+    let opened: Vec<Sqlite> = futures::future::try_join_all(opened).await.unwrap();
+    let sqlite = &opened[3];
+    let found = sqlite.get_all(&key("a")).await.unwrap().unwrap();
+    assert_eq!((found.value, found.revision), (Bytes::from("one"), Revision::number(7)));
+    let find = Find { list: List::prefix("").with_values(), filter: Filter::default() };
+    assert!(sqlite.find(&find).await.unwrap().rows.is_empty());
+    let mut batch = Batch::new();
+    batch.put_described(key("a"), "two", Expect::Any, told("it\'s \"a\"", 1 << 40));
+    sqlite.apply(batch).await.unwrap();
+    let found = opened[5].find(&find).await.unwrap().rows;
+    assert_eq!(found[0].object.as_ref().unwrap().value, "two");
+
+    // A person sees the same.
+    let person = Connection::open(&path).unwrap();
+    let entry = "SELECT volume || '|' || name || '|' || size || '|' || written || '|' || expires
+        || '|' || content_type || '|' || (attributes ->> 'owner') FROM holdall_entries";
+    let entry: String = person.query_row(entry, [], |row| row.get(0)).unwrap();
+    let expected = "v|it\'s \"a\"|1099511627776|2023-11-14T22:13:20.000007Z\
+        |9999-12-31T23:59:59.999999Z|text/plain|ann";
+    assert_eq!(entry, expected);
+}
+
+/// Something told of a row.
+fn told(name: &str, size: u64) -> Description {
+    Description {
+        volume: "v".to_owned(),
+        name: name.to_owned(),
+        size,
+        written: Timestamp::from_micros(1_700_000_000_000_007),
+        expires: Some(Timestamp::from_micros(253_402_300_799_999_999)),
+        content_type: Some("text/plain".to_owned()),
+        attributes: [("owner".to_owned(), "ann".to_owned())].into(),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn values_in_parts_and_groups_carry_what_is_told_of_them() {
+    let (_folder, path) = fresh();
+    let sqlite = Arc::new(open(&path).await);
+    let writers = (0..40_usize).map(|number| {
+        let sqlite = Arc::clone(&sqlite);
+        tokio::spawn(async move {
+            let mut batch = Batch::new();
+            let name = format!("{number:02}");
+            let value = vec![number as u8; number * 20_000];
+            batch.put_described(key(&name), value, Expect::Absent, told(&name, number as u64));
+            batch.put(key(format!("{name} beside")), "x", Expect::Absent);
+            sqlite.apply(batch).await.unwrap();
+        })
+    });
+    futures::future::try_join_all(writers).await.unwrap();
+    let filter = Filter { size_min: Some(30), ..Filter::default() };
+    let page = sqlite.find(&Find { list: List::prefix("").with_values(), filter }).await.unwrap();
+    assert_eq!(page.rows.len(), 10);
+    for (number, row) in (30..40_usize).zip(page.rows) {
+        assert_eq!(row.key, key(format!("{number:02}")));
+        assert!(row.object.unwrap().value == vec![number as u8; number * 20_000]);
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
