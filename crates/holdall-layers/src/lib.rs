@@ -58,7 +58,7 @@ mod turnstile;
 
 pub use behind::{Backlog, Behind, BehindSettings};
 pub use cached::{CacheCounts, CacheDisk, CacheSettings, Cached, Writes};
-pub use histogram::Latency;
+pub use histogram::{Latency, Times};
 #[doc(hidden)]
 pub use journaled::fuzz_journal;
 pub use journaled::{Disk, JournalSettings, Journaled, MARKER_KEY, RealDisk};

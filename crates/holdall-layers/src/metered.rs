@@ -11,16 +11,24 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use bytes::Bytes;
 use holdall_core::{
-    Backend, Batch, ByteRange, Env, ErrorKind, Expect, Health, Key, List, Object, Operation, Page,
-    Profile, Result, Revision, Stopwatch, async_trait,
+    Backend, Batch, ByteRange, Env, ErrorKind, Expect, Find, Health, Key, List, Object, Operation,
+    Page, Profile, Result, Revision, Stopwatch, async_trait,
 };
 
-use crate::histogram::{Histogram, Latency};
+use crate::histogram::{Histogram, Latency, Times};
 
 /// The calls that are told apart, in the order of the trait. `get_many` counts as a get of its
 /// own kind, because one call may read thousands of keys.
-const CALLS: [Call; 7] =
-    [Call::Get, Call::GetMany, Call::Put, Call::Delete, Call::List, Call::Apply, Call::Health];
+const CALLS: [Call; 8] = [
+    Call::Get,
+    Call::GetMany,
+    Call::Put,
+    Call::Delete,
+    Call::List,
+    Call::Find,
+    Call::Apply,
+    Call::Health,
+];
 
 const KINDS: [ErrorKind; 9] = [
     ErrorKind::Invalid,
@@ -47,6 +55,8 @@ pub enum Call {
     Delete,
     /// `list`
     List,
+    /// `find`
+    Find,
     /// `apply`
     Apply,
     /// `health`
@@ -62,6 +72,7 @@ impl Call {
             Self::Put => Operation::Put.as_str(),
             Self::Delete => Operation::Delete.as_str(),
             Self::List => Operation::List.as_str(),
+            Self::Find => Operation::Find.as_str(),
             Self::Apply => Operation::Apply.as_str(),
             Self::Health => Operation::Health.as_str(),
         }
@@ -107,7 +118,7 @@ struct Counters {
     dropped: AtomicU64,
     bytes_in: AtomicU64,
     bytes_out: AtomicU64,
-    latency: Histogram,
+    times: Histogram,
 }
 
 impl Metrics {
@@ -142,7 +153,14 @@ pub struct CallMetrics {
     /// Value bytes that callers got.
     pub bytes_out: u64,
     /// How long the calls took that ended.
-    pub latency: Latency,
+    pub times: Times,
+}
+
+impl CallMetrics {
+    /// Mean and quantiles of how long the calls took.
+    pub fn latency(&self) -> Latency {
+        self.times.latency()
+    }
 }
 
 impl Counters {
@@ -156,7 +174,7 @@ impl Counters {
             dropped: self.dropped.load(Relaxed),
             bytes_in: self.bytes_in.load(Relaxed),
             bytes_out: self.bytes_out.load(Relaxed),
-            latency: self.latency.snapshot(),
+            times: self.times.times(),
         }
     }
 }
@@ -171,7 +189,7 @@ struct Measure<'a> {
 impl Measure<'_> {
     fn end<T>(mut self, result: Result<T>, bytes_out: impl FnOnce(&T) -> usize) -> Result<T> {
         self.ended = true;
-        self.counters.latency.add(self.watch.elapsed());
+        self.counters.times.add(self.watch.elapsed());
         self.counters.count.fetch_add(1, Relaxed);
         match &result {
             Ok(value) => {
@@ -199,6 +217,10 @@ impl Drop for Measure<'_> {
 
 fn size(object: &Option<Object>) -> usize {
     object.as_ref().map_or(0, |object| object.value.len())
+}
+
+fn page_bytes(page: &Page) -> usize {
+    page.rows.iter().map(|row| size(&row.object)).sum()
 }
 
 fn nothing<T>(_: &T) -> usize {
@@ -233,9 +255,12 @@ impl Backend for Metered {
 
     async fn list(&self, list: &List) -> Result<Page> {
         let measure = self.begin(Call::List, 0);
-        measure.end(self.inner.list(list).await, |page| {
-            page.rows.iter().map(|row| size(&row.object)).sum()
-        })
+        measure.end(self.inner.list(list).await, page_bytes)
+    }
+
+    async fn find(&self, find: &Find) -> Result<Page> {
+        let measure = self.begin(Call::Find, 0);
+        measure.end(self.inner.find(find).await, page_bytes)
     }
 
     async fn apply(&self, batch: Batch) -> Result<Revision> {

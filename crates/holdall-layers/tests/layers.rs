@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use futures::lock::Mutex;
 use holdall_core::{
-    Backend, BackendExt, Batch, ByteRange, Bytes, ErrorKind, Expect, Health, Key, List, Memory,
-    Object, Page, Profile, Result, Revision, async_trait,
+    Backend, BackendExt, Batch, ByteRange, Bytes, ErrorKind, Expect, Find, Health, Key, List,
+    Memory, Object, Page, Profile, Result, Revision, async_trait,
 };
 use holdall_layers::{Call, Limited, Limits, Metered, Stack};
 use support::{bytes, env, key, roomy};
@@ -37,7 +37,9 @@ async fn calls_errors_and_bytes_are_counted() {
     let put = metrics.of(Call::Put);
     assert_eq!((put.count, put.bytes_in, put.bytes_out), (3, 6 + 2 + 2, 0));
     assert_eq!(put.errors, [(ErrorKind::Conflict, 2)]);
-    assert!(put.latency.p50 > Duration::ZERO && put.latency.p50 <= put.latency.max);
+    let latency = put.latency();
+    assert!(latency.p50 > Duration::ZERO && latency.p50 <= latency.max);
+    assert!(latency.mean > Duration::ZERO && latency.mean <= latency.max);
     assert_eq!(metrics.of(Call::Delete).errors, [(ErrorKind::Conflict, 1)]);
     let get = metrics.of(Call::Get);
     assert_eq!((get.count, get.bytes_out, get.errors.len()), (2, 5, 0));
@@ -46,7 +48,7 @@ async fn calls_errors_and_bytes_are_counted() {
     assert_eq!((list.count, list.bytes_out, list.errors), (2, 5, vec![(ErrorKind::Invalid, 1)]));
     assert_eq!(metrics.of(Call::Apply).bytes_in, 3);
     let calls: Vec<Call> = metrics.snapshot().iter().map(|each| each.call).collect();
-    assert_eq!(calls.len(), 7);
+    assert_eq!(calls.len(), 8);
     assert_eq!(metrics.of(Call::Health).count, 0);
 }
 
@@ -87,6 +89,10 @@ impl Backend for Gated {
     async fn list(&self, list: &List) -> Result<Page> {
         self.pass().await;
         self.memory.list(list).await
+    }
+    async fn find(&self, find: &Find) -> Result<Page> {
+        self.pass().await;
+        self.memory.find(find).await
     }
     async fn apply(&self, batch: Batch) -> Result<Revision> {
         self.pass().await;
