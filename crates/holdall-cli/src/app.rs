@@ -7,8 +7,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use futures::future::{Either, select};
 use holdall::{
-    Config, Engine, Env, Error, Location, Operation, Policy, Settings, Timestamp, View, Volume,
-    VolumeSpec,
+    Config, Engine, Env, Error, Examined, Location, Operation, Policy, Settings, Timestamp, View,
+    Volume, VolumeSpec,
 };
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::OnceCell;
@@ -139,24 +139,34 @@ impl App {
 
     /// The configuration, if there is one.
     pub(crate) fn config(&self) -> Result<Option<Config>> {
+        Ok(self.examined()?.map(Examined::whole).transpose()?)
+    }
+
+    /// The configuration with everything that is wrong with it, if there is one: a file, variables
+    /// of the environment, or both.
+    pub(crate) fn examined(&self) -> Result<Option<Examined>> {
+        let variables = variables()?;
         let path = match &self.global.config {
             Some(path) => path.as_path(),
             None if Path::new(CONFIG).exists() => Path::new(CONFIG),
-            None => return Ok(None),
+            None if variables.is_empty() => return Ok(None),
+            None => return Ok(Some(Config::examine("", variables))),
         };
-        #[allow(clippy::disallowed_methods, reason = "the command looks at its surroundings")]
-        let variables = std::env::vars_os().filter_map(|(name, value)| {
-            Some((name.into_string().ok()?, value.into_string().ok()?))
-        });
-        Ok(Some(Config::read(path, variables)?))
+        Ok(Some(Config::examine_file(path, variables)?))
     }
 
     fn settings(&self) -> Result<Settings> {
+        let mut settings = self.settings_of(&self.global.volume)?;
+        settings.holder.clone_from(&self.holder);
+        Ok(settings)
+    }
+
+    /// What an engine with this volume is opened with.
+    pub(crate) fn settings_of(&self, volume: &str) -> Result<Settings> {
         let mut settings = match self.config()? {
-            Some(config) => config.settings(&self.global.volume, &self.global.home)?,
+            Some(config) => config.settings(volume, &self.global.home)?,
             None => Settings::home(&self.global.home)?,
         };
-        settings.holder.clone_from(&self.holder);
         for (field, text) in [("catalog", &self.global.catalog), ("data", &self.global.data)] {
             if let Some(text) = text {
                 settings.set(field, text)?;
@@ -172,7 +182,8 @@ impl App {
             location.authority().is_empty().then(|| PathBuf::from(location.path()))
         };
         let mut folders = vec![self.global.home.clone()];
-        folders.extend([&settings.catalog, &settings.data].into_iter().filter_map(local));
+        let places = [&settings.catalog.location, &settings.data.location];
+        folders.extend(places.into_iter().filter_map(local));
         Ok(folders)
     }
 
@@ -189,7 +200,7 @@ impl App {
             let local = location.authority().is_empty() && location.path().starts_with('/');
             local && !Path::new(location.path()).exists()
         };
-        if missing(&settings.catalog) && missing(&settings.data) {
+        if missing(&settings.catalog.location) && missing(&settings.data.location) {
             let message = format!(
                 "there is no store at `{}`; `holdall import` and `holdall put` make one, --home \
                  and HOLDALL_HOME name another",
@@ -251,4 +262,21 @@ impl App {
             "there is no entry `{name}` in volume `{volume}`; `holdall ls` shows what there is"
         ))
     }
+}
+
+/// The variables that are values of a configuration.
+fn variables() -> Result<Vec<(String, String)>> {
+    #[allow(clippy::disallowed_methods, reason = "the command looks at its surroundings")]
+    let all = std::env::vars_os();
+    let mut variables = Vec::new();
+    for (name, value) in all {
+        let Some(name) = name.to_str().filter(|name| name.starts_with(Config::VARIABLES)) else {
+            continue;
+        };
+        let Some(value) = value.to_str() else {
+            return Err(Failure::Usage(format!("the value of {name} is not UTF-8; write it so")));
+        };
+        variables.push((name.to_owned(), value.to_owned()));
+    }
+    Ok(variables)
 }

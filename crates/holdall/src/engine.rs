@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::lock::{MappedMutexGuard, Mutex, MutexGuard};
-use holdall_core::{Backend, Bytes, Env, Error, Location, Operation, Result};
+use holdall_core::{Backend, Bytes, Env, Error, Operation, Result};
 use holdall_layers::{CallMetrics, Limits, Stacked};
 use holdall_volume::format::entry::{Name, Version};
 use holdall_volume::format::keys::VolumeId;
@@ -15,8 +15,11 @@ use holdall_volume::rebuild::{RebuildOptions, RebuildReport};
 use holdall_volume::{At, Committed, Condition, EntryPage, ListOptions, PutOptions, Reading};
 use holdall_volume::{Resources, Volume};
 
+use crate::config::BackendConfig;
+use crate::health::{HealthPolicy, Watch, Watches};
 use crate::registry;
 use crate::settings::Settings;
+use crate::stats::{Keeper, Source};
 
 /// Volumes on two backends: one for their catalogs, one for their data. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -30,6 +33,8 @@ pub(crate) struct Shared {
     settings: Settings,
     catalog: Stacked,
     data: Stacked,
+    pub(crate) watches: Watches,
+    stats: Option<Arc<Keeper>>,
     /// The volumes that are open, so that each is open once; nothing once the engine is closed.
     open: Mutex<Option<HashMap<String, Volume>>>,
 }
@@ -45,6 +50,8 @@ pub struct EngineBuilder {
     settings: Result<Settings>,
     catalog: Option<Arc<dyn Backend>>,
     data: Option<Arc<dyn Backend>>,
+    catalog_health: Option<HealthPolicy>,
+    data_health: Option<HealthPolicy>,
     env: Option<Env>,
 }
 
@@ -54,7 +61,7 @@ impl EngineBuilder {
         let home = Settings::home(path);
         self.settings = self.settings.and_then(|old| {
             let home = home?;
-            Ok(Settings { catalog: home.catalog, data: home.data, ..old })
+            Ok(Settings { catalog: home.catalog, data: home.data, stats: home.stats, ..old })
         });
         self
     }
@@ -95,6 +102,18 @@ impl EngineBuilder {
         self
     }
 
+    /// When the catalog's backend counts as healthy.
+    pub fn catalog_health(mut self, policy: HealthPolicy) -> Self {
+        self.catalog_health = Some(policy);
+        self
+    }
+
+    /// When the data's backend counts as healthy.
+    pub fn data_health(mut self, policy: HealthPolicy) -> Self {
+        self.data_health = Some(policy);
+        self
+    }
+
     /// Time, chance and threads from elsewhere: for simulations.
     pub fn env(mut self, env: Env) -> Self {
         self.env = Some(env);
@@ -106,26 +125,46 @@ impl EngineBuilder {
     /// # Errors
     /// `Invalid` for a setting that was wrong; otherwise as [`Engine::open`].
     pub async fn open(self) -> Result<Engine> {
-        let settings = self.settings?;
+        let mut settings = self.settings?;
+        settings.catalog.health = self.catalog_health.unwrap_or(settings.catalog.health);
+        settings.data.health = self.data_health.unwrap_or(settings.data.health);
+        settings.catalog.health.check()?;
+        settings.data.health.check()?;
         let env = self.env.unwrap_or_else(holdall_runtime::env);
         let limits = Limits { calls_max: settings.calls_max, deadline: settings.deadline };
-        let open = async |own: Option<Arc<dyn Backend>>, location: &Location| match own {
-            Some(backend) => registry::wrap(backend, limits, &env).await,
-            None => registry::open(location, &settings.holder, limits, &env).await,
+        let mut sources = Vec::new();
+        let mut open = async |own: Option<Arc<dyn Backend>>, config: &BackendConfig, role| {
+            let location = &config.location;
+            let (stacked, is_own) = match own {
+                Some(backend) => (registry::wrap(backend, limits, &env).await?, true),
+                None => (registry::open(location, &settings.holder, limits, &env).await?, false),
+            };
+            if let (Some(metrics), false) = (&stacked.metrics, is_own) {
+                let (location, metrics) = (location.clone(), metrics.clone());
+                sources.push(Source { location, role, metrics });
+            }
+            Ok::<_, Error>(stacked)
         };
-        let catalog = open(self.catalog, &settings.catalog).await?;
+        let catalog = open(self.catalog, &settings.catalog, "catalog").await?;
         if !catalog.backend.profile().atomic {
             let engine = catalog.backend.profile().engine;
             let message = format!(
                 "{engine} cannot hold a catalog, because it has no batches; use journal+lmdb"
             );
-            return Err(
-                Error::unsupported(Operation::Open, message).with_location(&settings.catalog)
-            );
+            return Err(Error::unsupported(Operation::Open, message)
+                .with_location(&settings.catalog.location));
         }
-        let data = open(self.data, &settings.data).await?;
+        let data = open(self.data, &settings.data, "data").await?;
+        let stats = settings.stats.clone();
+        let stats = stats.map(|folder| Keeper::start(folder, &settings.holder, sources, &env));
+        let watch = |stacked: &Stacked, config: &BackendConfig| {
+            Watch::new(Arc::clone(&stacked.backend), config.health, &env)
+        };
+        let watches =
+            Watches::new(watch(&catalog, &settings.catalog), watch(&data, &settings.data));
         let open = Mutex::new(Some(HashMap::new()));
-        Ok(Engine { shared: Arc::new(Shared { env, settings, catalog, data, open }) })
+        let shared = Shared { env, settings, catalog, data, watches, stats, open };
+        Ok(Engine { shared: Arc::new(shared) })
     }
 }
 
@@ -165,7 +204,14 @@ pub struct EngineMetrics {
 impl Engine {
     /// Begins with an engine in memory; say where it is to be instead.
     pub fn builder() -> EngineBuilder {
-        EngineBuilder { settings: Ok(Settings::memory()), catalog: None, data: None, env: None }
+        EngineBuilder {
+            settings: Ok(Settings::memory()),
+            catalog: None,
+            data: None,
+            catalog_health: None,
+            data_health: None,
+            env: None,
+        }
     }
 
     /// Opens both backends. Call it inside a tokio runtime.
@@ -328,6 +374,7 @@ impl Engine {
     /// # Errors
     /// The first error; everything is closed that can be.
     pub async fn close(&self) -> Result<()> {
+        self.shared.watches.close();
         let mut done = Ok(());
         for (_, volume) in self.shared.open.lock().await.take().into_iter().flatten() {
             done = done.and(volume.close().await);
@@ -336,6 +383,9 @@ impl Engine {
             if let Some(journal) = &stacked.journal {
                 done = done.and(journal.close().await);
             }
+        }
+        if let Some(stats) = &self.shared.stats {
+            stats.keep(true).await;
         }
         done
     }

@@ -148,19 +148,23 @@
 
 mod config;
 mod engine;
+mod health;
 mod registry;
 mod secrets;
 mod settings;
-pub mod units;
+mod stats;
+pub use holdall_core::units;
 mod volumes;
 
-pub use config::{Config, NamedBackend, VolumeConfig};
+pub use config::{BackendConfig, Config, Examined, VolumeConfig};
 pub use engine::{Engine, EngineBuilder, EngineMetrics, ReadOptions, WriteOptions};
+pub use health::{BackendHealth, EngineHealth, HealthPolicy, HealthState, ask as ask_health};
 pub use registry::{BACKENDS, KnownBackend};
 pub use secrets::refuse_literal;
 pub use settings::{
     Settings, format_compression, parse_compression, parse_location, set_policy_field,
 };
+pub use stats::{BackendStats, CallStats, KeptStats, ProcessStats, read_stats};
 pub use volumes::{FoundVolume, VolumeInfo, VolumeSpec};
 
 pub use holdall_core::{

@@ -1,14 +1,15 @@
 //! What an engine is opened with: plain data that could stand in a text file.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use holdall_core::{Error, Location, Operation, Result};
 use holdall_volume::format::policy::{Compression, Policy};
 
+use crate::config::BackendConfig;
 use crate::units::{nearest, parse_duration, parse_size};
 
-const FIELDS: [&str; 5] = ["catalog", "data", "holder", "calls_max", "deadline"];
+const FIELDS: [&str; 6] = ["catalog", "data", "holder", "calls_max", "deadline", "stats"];
 const POLICY_FIELDS: [&str; 8] =
     ["quota", "history", "compression", "inline", "segment", "grace", "lease", "indexed"];
 
@@ -16,9 +17,9 @@ const POLICY_FIELDS: [&str; 8] =
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settings {
     /// Where the catalogs of all volumes are: a backend that applies batches all or nothing.
-    pub catalog: Location,
+    pub catalog: BackendConfig,
     /// Where segments, logs and checkpoints are.
-    pub data: Location,
+    pub data: BackendConfig,
     /// Who this is, for the message that another process gets which wants the same catalog: the
     /// program's name and what it does, without secrets.
     pub holder: String,
@@ -26,10 +27,14 @@ pub struct Settings {
     pub calls_max: usize,
     /// How long a call of a backend may take; none is for ever.
     pub deadline: Option<Duration>,
+    /// The folder in which the figures of backends are kept beyond the process, made if the
+    /// folder that it is in is there; none keeps none.
+    pub stats: Option<PathBuf>,
 }
 
 impl Settings {
-    /// A folder on this machine: the catalog in `catalog`, the data in `data`.
+    /// A folder on this machine: the catalog in `catalog`, the data in `data`, and in `stats` the
+    /// figures of backends.
     ///
     /// # Errors
     /// `Invalid` if the path is empty, or not UTF-8, which locations are.
@@ -44,10 +49,11 @@ impl Settings {
             Error::invalid(Operation::Configure, message)
         })?;
         let text = text.trim_end_matches('/');
-        Ok(Self::new(
+        let settings = Self::new(
             Location::from_path("journal+lmdb", &format!("{text}/catalog")),
             Location::from_path("file", &format!("{text}/data")),
-        ))
+        );
+        Ok(Self { stats: Some(Path::new(text).join("stats")), ..settings })
     }
 
     /// In memory, gone with the process: for tests and trying out.
@@ -56,13 +62,14 @@ impl Settings {
     }
 
     /// These two locations, and defaults for the rest.
-    pub fn new(catalog: Location, data: Location) -> Self {
+    pub fn new(catalog: impl Into<BackendConfig>, data: impl Into<BackendConfig>) -> Self {
         Self {
-            catalog,
-            data,
+            catalog: catalog.into(),
+            data: data.into(),
             holder: "holdall".to_owned(),
             calls_max: 1024,
             deadline: Some(Duration::from_secs(120)),
+            stats: None,
         }
     }
 
@@ -72,8 +79,8 @@ impl Settings {
     /// `Invalid` if there is no such field, naming the nearest, or the text does not fit it.
     pub fn set(&mut self, field: &str, text: &str) -> Result<()> {
         match field {
-            "catalog" => self.catalog = parse_location(text)?,
-            "data" => self.data = parse_location(text)?,
+            "catalog" => self.catalog = parse_location(text)?.into(),
+            "data" => self.data = parse_location(text)?.into(),
             "holder" => text.clone_into(&mut self.holder),
             "calls_max" => {
                 self.calls_max = text.parse().map_err(|_| {
@@ -82,6 +89,7 @@ impl Settings {
                 })?;
             }
             "deadline" => self.deadline = unless_none(text, parse_duration)?,
+            "stats" => self.stats = unless_none(text, |text| Ok(PathBuf::from(text)))?,
             _ => return Err(unknown_field("settings have", field, &FIELDS)),
         }
         Ok(())
@@ -178,7 +186,7 @@ mod tests {
         let mut settings = Settings::memory();
         settings.set("data", "file:///srv/data").unwrap();
         settings.set("deadline", "none").unwrap();
-        assert_eq!(settings.data, Location::from_path("file", "/srv/data"));
+        assert_eq!(settings.data.location, Location::from_path("file", "/srv/data"));
         assert_eq!(settings.deadline, None);
         let error = settings.set("cataloge", "memory:").unwrap_err();
         assert!(error.message().contains("did you mean `catalog`"), "{error}");
@@ -204,8 +212,8 @@ mod tests {
     #[test]
     fn a_home_is_two_locations() {
         let settings = Settings::home("/srv/holdall/").unwrap();
-        assert_eq!(settings.catalog.to_string(), "journal+lmdb:///srv/holdall/catalog");
-        assert_eq!(settings.data.to_string(), "file:///srv/holdall/data");
+        assert_eq!(settings.catalog.location.to_string(), "journal+lmdb:///srv/holdall/catalog");
+        assert_eq!(settings.data.location.to_string(), "file:///srv/holdall/data");
         assert!(Settings::home("").is_err());
     }
 }

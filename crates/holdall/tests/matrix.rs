@@ -2,6 +2,8 @@
 //! there when it is opened again, whole, and again when the catalog is lost.
 #![allow(clippy::unwrap_used, reason = "tests")]
 
+mod agreement;
+
 use std::path::Path;
 
 use bytes_of::noise;
@@ -47,6 +49,8 @@ async fn lives(catalog: &str, second: &str, data: &str) {
         Engine::builder().catalog(catalog).data(data).holder("matrix test").open().await.unwrap()
     };
     let engine = open(catalog).await;
+    agreement::assert_listed_as(catalog, engine.catalog().profile());
+    agreement::assert_listed_as(data, engine.data().profile());
     let volume = engine.create_volume("v").await.unwrap();
     let large = noise(1, 3 << 20);
     engine.write("v", "large", large.clone(), WriteOptions::default()).await.unwrap();

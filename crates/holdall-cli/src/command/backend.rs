@@ -33,12 +33,21 @@ enum Action {
         #[arg(long)]
         all: bool,
     },
+    /// Shows requests, errors, bytes and times of every call, over the life of each backend.
+    ///
+    /// Running commands add to it every five seconds. The figures are kept in the home folder;
+    /// losing them harms nothing.
+    Stats {
+        /// A location, a backend's name in the configuration, or a volume's; all backends without.
+        backend: Option<String>,
+    },
 }
 
 impl Backend {
     pub(crate) async fn run(self, app: &App) -> Result {
         let (location, all) = match self.action {
             Action::List => return list(app),
+            Action::Stats { backend } => return super::stats::show(app, backend.as_deref()),
             Action::Check { location, all } => (location, all),
         };
         let location = parse_location(&location)?;
@@ -97,6 +106,7 @@ fn list(app: &App) -> Result {
                 "example": known.example,
                 "built_in": known.built_in,
                 "feature": known.feature,
+                "how_to_build": known.how_to_build(),
                 "survives": known.survives,
                 "seen_by": known.seen_by,
                 "conditions": known.conditions,
@@ -108,7 +118,7 @@ fn list(app: &App) -> Result {
     let heads = ["location", "a returned write survives", "seen by", "conditions", "catalog"];
     let mut table = Table::new(&heads);
     for known in BACKENDS {
-        let absent = if known.built_in { "" } else { " (not in this build)" };
+        let absent = if known.built_in { "" } else { " (not in this build, see below)" };
         table.add([
             format!("{}{absent}", known.example),
             known.survives.to_owned(),
@@ -119,6 +129,10 @@ fn list(app: &App) -> Result {
     }
     for line in table.lines() {
         app.output.line(&line)?;
+    }
+    let absent = BACKENDS.iter().filter_map(|known| Some((known.scheme, known.how_to_build()?)));
+    for (scheme, build) in absent {
+        app.output.line(&format!("{scheme}: {build}"))?;
     }
     Ok(Done::Whole)
 }

@@ -1,13 +1,18 @@
 //! `holdall config check`: whether a configuration can be used, all of it.
 
 use clap::{Args, Subcommand};
-use holdall::{Config as File, Engine, Location, Operation, open_backend};
+use holdall::units::format_duration;
+use holdall::{
+    BackendConfig, Config as File, Engine, HealthPolicy, Location, Operation, ask_health,
+    open_backend,
+};
 use serde_json::{Value, json};
 
 use super::backend::facts;
 use super::shape::PolicyShape;
 use crate::app::App;
-use crate::failure::{Done, Failure, Result};
+use crate::failure::{Done, Failure, Result, describe};
+use crate::output::counted;
 
 /// Looks at the configuration.
 #[derive(Args, Debug)]
@@ -20,43 +25,58 @@ pub(crate) struct Config {
 enum Action {
     /// Opens every backend and volume of the configuration, and reports each.
     ///
-    /// Makes no volume. Exit code 1 if something cannot be opened, or a volume's policy is not
-    /// what the configuration says.
+    /// Makes no volume. Exit code 1 if something is not understood or cannot be opened, or a
+    /// volume's policy is not what the configuration says.
     Check,
     /// Makes the volumes that are missing, and gives each the policy of the configuration.
     Apply,
 }
 
-/// What was found of one backend or volume.
+const EMPTY: &str = "the configuration says nothing";
+
+/// What was found of one backend or volume, or what was not understood.
 struct Finding {
     what: &'static str,
-    name: String,
+    name: Option<String>,
     location: Option<Location>,
     result: std::result::Result<String, String>,
 }
 
 impl Config {
     pub(crate) async fn run(self, app: &App) -> Result {
-        let Some(file) = app.config()? else {
-            let message = "there is no configuration; --config and HOLDALL_CONFIG name one, and \
-                           ./holdall.yaml is found by itself";
+        let Some(examined) = app.examined()? else {
+            let message = "there is no configuration; --config and HOLDALL_CONFIG name one, \
+                           ./holdall.yaml is found by itself, and variables that begin with \
+                           HOLDALL__ are one, too";
             return Err(Failure::NotFound(message.to_owned()));
         };
         let apply = matches!(self.action, Action::Apply);
+        // What is not understood could mean anything, so nothing is changed.
+        let file = if apply { examined.clone().whole()? } else { examined.config };
         let mut findings = Vec::new();
+        for problem in &examined.problems {
+            let result = Err(describe(problem));
+            findings.push(Finding { what: "setting", name: None, location: None, result });
+        }
         for (name, backend) in &file.backends {
-            let result = look_at(app, &backend.location).await;
+            let result = look_at(app, backend).await;
             let location = Some(backend.location.clone());
-            findings.push(Finding { what: "backend", name: name.clone(), location, result });
+            let name = Some(name.clone());
+            findings.push(Finding { what: "backend", name, location, result });
         }
         for name in file.volumes.keys() {
             let result = volume(app, &file, name, apply).await;
-            let result = result.map_err(|error| error.to_string());
-            findings.push(Finding { what: "volume", name: name.clone(), location: None, result });
+            let result = result.map_err(|error| describe(&error));
+            let name = Some(name.clone());
+            findings.push(Finding { what: "volume", name, location: None, result });
         }
         let failed = findings.iter().any(|finding| finding.result.is_err());
         for finding in &findings {
             app.output.row(&finding.shape(), || finding.line())?;
+        }
+        if findings.is_empty() {
+            let nothing = json!({ "kind": "setting", "ok": true, "message": EMPTY });
+            app.output.row(&nothing, || EMPTY.to_owned())?;
         }
         Ok(Done::unless(failed))
     }
@@ -69,7 +89,8 @@ impl Finding {
             Ok(text) => ("ok", text),
             Err(text) => ("FAILED", text),
         };
-        format!("{verdict:7} {} {}{location}: {text}", self.what, self.name)
+        let name = self.name.as_ref().map(|name| format!(" {name}")).unwrap_or_default();
+        format!("{verdict:7} {}{name}{location}: {text}", self.what)
     }
 
     fn shape(&self) -> Value {
@@ -84,17 +105,24 @@ impl Finding {
 }
 
 /// Opens a backend and asks it how it is.
-async fn look_at(app: &App, location: &Location) -> std::result::Result<String, String> {
+async fn look_at(app: &App, config: &BackendConfig) -> std::result::Result<String, String> {
+    let HealthPolicy { interval, timeout, failures } = config.health;
     let look = async {
-        let stacked = open_backend(location, "holdall config check", &app.env).await?;
-        let health = stacked.backend.health().await;
-        let text = facts(stacked.backend.profile());
+        let stacked = open_backend(&config.location, "holdall config check", &app.env).await?;
+        let health = ask_health(stacked.backend.as_ref(), timeout, &app.env).await;
+        let text = format!(
+            "{}; asked every {}, for {} at most, down after {}",
+            facts(stacked.backend.profile()),
+            format_duration(interval),
+            format_duration(timeout),
+            counted(u64::from(failures), "failure")
+        );
         if let Some(journal) = stacked.journal {
             journal.close().await?;
         }
         health.map(|_| text)
     };
-    look.await.map_err(|error: holdall::Error| error.to_string())
+    look.await.map_err(|error: holdall::Error| describe(&error))
 }
 
 /// Opens a volume and compares its policy; makes and changes it only if that is wanted.

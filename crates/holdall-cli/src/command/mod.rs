@@ -25,3 +25,4 @@ pub(crate) mod verify;
 pub(crate) mod volume;
 
 mod shape;
+mod stats;

@@ -2,12 +2,12 @@
 
 use clap::Args;
 use holdall::units::format_size;
-use holdall::{Usage, Volume};
-use serde_json::json;
+use holdall::{BackendHealth, Usage, Volume};
+use serde_json::{Value, json};
 
 use super::shape::{PolicyShape, bar};
 use crate::app::App;
-use crate::failure::{Done, Result};
+use crate::failure::{Done, Result, describe};
 use crate::output::Table;
 use crate::times;
 
@@ -29,6 +29,7 @@ pub(super) async fn show(app: &App, volume: &Volume) -> Result<()> {
     let (name, policy) = (volume.name(), volume.policy());
     let engine = app.engine().await?;
     let settings = engine.settings();
+    let health = engine.health().await;
     if app.output.is_json() {
         let mut object = serde_json::to_value(&usage).unwrap_or_default();
         object["volume"] = name.into();
@@ -36,16 +37,18 @@ pub(super) async fn show(app: &App, volume: &Volume) -> Result<()> {
         object["created"] = times::exact(volume.created()).into();
         object["time"] = times::exact(usage.time).into();
         object["policy"] = json!(PolicyShape::from(&policy));
-        object["catalog"] = settings.catalog.to_string().into();
-        object["data"] = settings.data.to_string().into();
+        object["catalog"] = settings.catalog.location.to_string().into();
+        object["data"] = settings.data.location.to_string().into();
+        object["health"] =
+            json!({ "catalog": health_shape(&health.catalog), "data": health_shape(&health.data) });
         return app.output.object(&object);
     }
     let shape = PolicyShape::from(&policy);
     let mut table = Table::default();
     let mut add = |name: &str, value: String| table.add([name.to_owned(), value]);
     add("volume", format!("{name} ({})", volume.id()));
-    add("catalog", settings.catalog.to_string());
-    add("data", settings.data.to_string());
+    add("catalog", format!("{}, {}", settings.catalog.location, state(&health.catalog)));
+    add("data", format!("{}, {}", settings.data.location, state(&health.data)));
     add("created", times::short(volume.created()));
     add("policy", format!("history {}, {}", shape.history, shape.compression));
     add("entries", format!("{} of {}", usage.entries, format_size(usage.bytes)));
@@ -92,4 +95,24 @@ fn quota(usage: &Usage) -> String {
             )
         }
     }
+}
+
+/// What is thought of a backend, and why.
+fn state(health: &BackendHealth) -> String {
+    let problem = health.problem().map(|problem| format!(": {}", describe(problem)));
+    format!("{}{}", health.state, problem.unwrap_or_default())
+}
+
+fn health_shape(health: &BackendHealth) -> Value {
+    let answer = health.answer.as_ref().and_then(|answer| answer.as_ref().ok());
+    json!({
+        "state": health.state.as_str(),
+        "failures": health.failures,
+        "checked": health.checked.map(times::exact),
+        "seconds": health.took.as_secs_f64(),
+        "problem": health.problem().map(describe),
+        "bytes_free": answer.and_then(|answer| answer.bytes_free),
+        "bytes_used": answer.and_then(|answer| answer.bytes_used),
+        "notes": answer.map(|answer| answer.notes.as_slice()),
+    })
 }

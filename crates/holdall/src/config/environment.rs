@@ -2,27 +2,24 @@
 
 use std::collections::BTreeMap;
 
-use holdall_core::Result;
+use holdall_core::Error;
 
 use super::tree::Node;
-use super::wrong;
+use super::{Config, wrong};
 
-/// What names of variables begin with that are values of a configuration.
-const PREFIX: &str = "HOLDALL__";
-
-/// Sets what variables say.
+/// Sets what variables say, whatever order they come in.
 pub(super) fn overlay(
     tree: &mut Node,
     variables: impl IntoIterator<Item = (String, String)>,
-) -> Result<()> {
-    for (name, value) in variables {
-        if let Some(path) = name.strip_prefix(PREFIX) {
-            set(tree, path, value).ok_or_else(|| {
-                wrong(&name, "this leads to no value; write HOLDALL__VOLUMES__NAME__FIELD")
-            })?;
+    problems: &mut Vec<Error>,
+) {
+    for (name, value) in variables.into_iter().collect::<BTreeMap<_, _>>() {
+        let path = name.strip_prefix(Config::VARIABLES);
+        if path.is_some_and(|path| set(tree, path, value).is_none()) {
+            let what = "this leads to no value; write HOLDALL__VOLUMES__NAME__FIELD";
+            problems.push(wrong(&name, what));
         }
     }
-    Ok(())
 }
 
 /// Sets the value at the end of a path, with all that is missing on the way.
@@ -40,6 +37,10 @@ fn set(tree: &mut Node, path: &str, value: String) -> Option<()> {
         let known = parts.keys().find(|name| name.to_lowercase().replace('-', "_") == word);
         let name = known.cloned().unwrap_or(word);
         node = parts.entry(name).or_insert_with(|| Node::Text(String::new()));
+    }
+    // One value in the place of many would make them vanish in silence.
+    if matches!(node, Node::Map(parts) if !parts.is_empty()) {
+        return None;
     }
     *node = Node::Text(value);
     Some(())

@@ -2,7 +2,10 @@
 //!
 //! ```yaml
 //! backends:
-//!   bucket: { url: "s3://archive/holdall?region=eu-west-1", zone: aws }
+//!   bucket:
+//!     url: "s3://archive/holdall?region=eu-west-1"
+//!     zone: aws
+//!     health: { interval: 30s, timeout: 10s, failures: 3 }
 //! volumes:
 //!   photos:
 //!     catalog: "postgres://holdall@db/holdall?password=env:PGPASSWORD"
@@ -17,6 +20,7 @@
 //! is ignored in silence.
 
 mod environment;
+mod read;
 mod tree;
 
 use std::collections::BTreeMap;
@@ -25,59 +29,72 @@ use std::path::Path;
 use holdall_core::{Error, Location, Operation, Result};
 use holdall_volume::format::policy::Policy;
 
-use self::tree::Node;
-use crate::secrets::refuse_literal;
-use crate::settings::{Settings, parse_location, set_policy_field};
-use crate::units::nearest;
-
-/// What a configuration may have, and what its parts may have.
-const PARTS: [&str; 2] = ["backends", "volumes"];
-const BACKEND_FIELDS: [&str; 2] = ["url", "zone"];
-const VOLUME_FIELDS: [&str; 10] = [
-    "catalog",
-    "tiers",
-    "quota",
-    "history",
-    "compression",
-    "inline",
-    "segment",
-    "grace",
-    "lease",
-    "indexed",
-];
-const TIERS: [&str; 1] = ["hot"];
-const TIER_FIELDS: [&str; 1] = ["backends"];
+use crate::health::HealthPolicy;
+use crate::settings::{Settings, set_policy_field};
 
 /// A configuration that was read and understood; nothing is opened yet.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Config {
     /// The backends that have a name.
-    pub backends: BTreeMap<String, NamedBackend>,
+    pub backends: BTreeMap<String, BackendConfig>,
     /// The volumes.
     pub volumes: BTreeMap<String, VolumeConfig>,
 }
 
-/// A backend that has a name.
+/// A backend, and how it is used.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct NamedBackend {
+pub struct BackendConfig {
     /// Where it is.
     pub location: Location,
     /// Which failure domain it is in.
     pub zone: Option<String>,
+    /// When it counts as healthy.
+    pub health: HealthPolicy,
 }
 
 /// What a volume is to be like.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct VolumeConfig {
     /// Where its catalog is; beside all others, if nothing is said.
-    pub catalog: Option<Location>,
+    pub catalog: Option<BackendConfig>,
     /// Where its data is; beside all others, if nothing is said.
-    pub data: Option<Location>,
+    pub data: Option<BackendConfig>,
     /// Fields of its policy, checked, as they were written.
     pub policy: BTreeMap<String, String>,
 }
 
+/// A configuration as far as it was understood, and everything that is wrong with it.
+#[derive(Clone, Debug, Default)]
+pub struct Examined {
+    /// What was understood.
+    pub config: Config,
+    /// What is wrong, each with its place.
+    pub problems: Vec<Error>,
+}
+
+impl Examined {
+    /// The configuration, if nothing is wrong with it.
+    ///
+    /// # Errors
+    /// `Invalid` with the first problem, and how many more there are.
+    pub fn whole(self) -> Result<Config> {
+        let more = self.problems.len().saturating_sub(1);
+        match self.problems.into_iter().next() {
+            None => Ok(self.config),
+            Some(first) if more == 0 => Err(first),
+            Some(first) => {
+                let message =
+                    format!("{}; `holdall config check` shows {more} more", first.message());
+                Err(Error::invalid(Operation::Configure, message))
+            }
+        }
+    }
+}
+
 impl Config {
+    /// What the names of variables begin with that are values of a configuration.
+    pub const VARIABLES: &str = "HOLDALL__";
+
     /// Reads a file, and what the environment says beside it.
     ///
     /// # Errors
@@ -87,15 +104,7 @@ impl Config {
         path: &Path,
         environment: impl IntoIterator<Item = (String, String)>,
     ) -> Result<Self> {
-        let text = std::fs::read_to_string(path).map_err(|source| {
-            let message = format!("the configuration {} cannot be read", path.display());
-            Error::invalid(Operation::Configure, message).with_source(source)
-        })?;
-        let prefix = |error: Error| {
-            let message = format!("{}: {}", path.display(), error.message());
-            Error::invalid(Operation::Configure, message)
-        };
-        Self::parse(&text, environment).map_err(prefix)
+        Self::examine_file(path, environment)?.whole()
     }
 
     /// Reads a configuration from text.
@@ -106,19 +115,35 @@ impl Config {
         text: &str,
         environment: impl IntoIterator<Item = (String, String)>,
     ) -> Result<Self> {
-        let mut tree = Node::parse(text)?;
-        environment::overlay(&mut tree, environment)?;
-        let mut parts = tree.map("", &PARTS)?;
-        let mut config = Self::default();
-        for (name, node) in parts.take_all("backends")? {
-            let backend = backend(node, &format!("backends.{name}"))?;
-            config.backends.insert(name, backend);
+        Self::examine(text, environment).whole()
+    }
+
+    /// Reads a file and what the environment says beside it, and goes on where something is wrong.
+    ///
+    /// # Errors
+    /// `Invalid` if the file cannot be read.
+    pub fn examine_file(
+        path: &Path,
+        environment: impl IntoIterator<Item = (String, String)>,
+    ) -> Result<Examined> {
+        let text = std::fs::read_to_string(path).map_err(|source| {
+            let message = format!("the configuration {} cannot be read", path.display());
+            Error::invalid(Operation::Configure, message).with_source(source)
+        })?;
+        let mut examined = Self::examine(&text, environment);
+        for problem in &mut examined.problems {
+            let message = format!("{}: {}", path.display(), problem.message());
+            *problem = Error::invalid(Operation::Configure, message);
         }
-        for (name, node) in parts.take_all("volumes")? {
-            let volume = config.volume(node, &format!("volumes.{name}"))?;
-            config.volumes.insert(name, volume);
-        }
-        Ok(config)
+        Ok(examined)
+    }
+
+    /// Reads a configuration from text, and goes on where something is wrong.
+    pub fn examine(
+        text: &str,
+        environment: impl IntoIterator<Item = (String, String)>,
+    ) -> Examined {
+        read::examine(text, environment)
     }
 
     /// The settings for an engine with this volume: what the configuration says, and the home
@@ -134,52 +159,18 @@ impl Config {
         }
         Ok(settings)
     }
+}
 
-    fn volume(&self, node: Node, at: &str) -> Result<VolumeConfig> {
-        let mut fields = node.map(at, &VOLUME_FIELDS)?;
-        let mut volume = VolumeConfig::default();
-        if let Some(text) = fields.take_text("catalog")? {
-            volume.catalog = Some(self.location(&text, &format!("{at}.catalog"))?);
-        }
-        if let Some(tiers) = fields.take("tiers") {
-            volume.data = self.data(tiers, &format!("{at}.tiers"))?;
-        }
-        let mut checked = Policy::default();
-        for (field, text) in fields.rest()? {
-            set_policy_field(&mut checked, &field, &text)
-                .map_err(|error| wrong(&format!("{at}.{field}"), error.message()))?;
-            volume.policy.insert(field, text);
-        }
-        Ok(volume)
+impl BackendConfig {
+    /// A backend of which nothing but its location is said.
+    pub fn new(location: Location) -> Self {
+        Self { location, zone: None, health: HealthPolicy::default() }
     }
+}
 
-    /// Where the data is: one backend in one tier so far.
-    fn data(&self, tiers: Node, at: &str) -> Result<Option<Location>> {
-        let mut tiers = tiers.map(at, &TIERS)?;
-        let Some(hot) = tiers.take("hot") else { return Ok(None) };
-        let at = format!("{at}.hot");
-        let backends = hot.map(&at, &TIER_FIELDS)?.take_list("backends")?;
-        let at = format!("{at}.backends");
-        match backends.as_slice() {
-            [one] => self.location(one, &at).map(Some),
-            [] => Err(wrong(&at, "there is none; name one backend")),
-            _ => Err(wrong(&at, "this version keeps one copy; name one backend")),
-        }
-    }
-
-    /// What a name or a URL stands for.
-    fn location(&self, text: &str, at: &str) -> Result<Location> {
-        if text.contains(':') {
-            return location(text, at);
-        }
-        if let Some(backend) = self.backends.get(text) {
-            return Ok(backend.location.clone());
-        }
-        let hint = match nearest(text, self.backends.keys().map(String::as_str)) {
-            Some(nearest) => format!("did you mean `{nearest}`?"),
-            None => "name one of `backends`, or write a URL".to_owned(),
-        };
-        Err(wrong(at, &format!("there is no backend `{text}`; {hint}")))
+impl From<Location> for BackendConfig {
+    fn from(location: Location) -> Self {
+        Self::new(location)
     }
 }
 
@@ -194,22 +185,6 @@ impl VolumeConfig {
         }
         Ok(policy)
     }
-}
-
-fn backend(node: Node, at: &str) -> Result<NamedBackend> {
-    let mut fields = node.map(at, &BACKEND_FIELDS)?;
-    let url = fields.take_text("url")?.ok_or_else(|| wrong(at, "it has no `url`"))?;
-    let location = location(&url, &format!("{at}.url"))?;
-    Ok(NamedBackend { location, zone: fields.take_text("zone")? })
-}
-
-fn location(text: &str, at: &str) -> Result<Location> {
-    let parse = || {
-        let location = parse_location(text)?;
-        refuse_literal(&location)?;
-        Ok(location)
-    };
-    parse().map_err(|error: Error| wrong(at, error.message()))
 }
 
 /// What is wrong, and where.

@@ -41,27 +41,36 @@ impl Node {
         })
     }
 
-    /// The parts of a map, all of whose names must be known.
-    pub(super) fn map<'a>(self, at: &'a str, known: &[&str]) -> Result<Fields<'a>> {
-        let parts = match self {
+    /// The parts of a map. Names that are not known are noted and left out.
+    pub(super) fn map<'a>(
+        self,
+        at: &'a str,
+        known: &[&str],
+        problems: &mut Vec<Error>,
+    ) -> Fields<'a> {
+        let mut parts = match self {
             Self::Map(parts) => parts,
             Self::Text(text) if text.is_empty() => BTreeMap::new(),
-            _ => return Err(wrong(at, "there must be names with values here")),
+            _ => {
+                problems.push(wrong(at, "there must be names with values here"));
+                BTreeMap::new()
+            }
         };
-        let unknown = parts.keys().find(|name| !known.contains(&name.as_str()));
-        if let Some(name) = unknown {
+        for name in parts.keys().filter(|name| !known.contains(&name.as_str())) {
             let hint = match nearest(name, known.iter().copied()) {
                 Some(nearest) => format!("did you mean `{nearest}`?"),
                 None => format!("there are {}", known.join(", ")),
             };
-            return Err(wrong(at, &format!("there is no field `{name}`; {hint}")));
+            problems.push(wrong(at, &format!("there is no field `{name}`; {hint}")));
         }
-        Ok(Fields { at, parts })
+        parts.retain(|name, _| known.contains(&name.as_str()));
+        Fields { at, parts }
     }
 }
 
 impl Fields<'_> {
-    fn at(&self, name: &str) -> String {
+    /// Where a part stands.
+    pub(super) fn at(&self, name: &str) -> String {
         if self.at.is_empty() { name.to_owned() } else { format!("{}.{name}", self.at) }
     }
 
@@ -71,43 +80,58 @@ impl Fields<'_> {
     }
 
     /// A value.
-    pub(super) fn take_text(&mut self, name: &str) -> Result<Option<String>> {
-        match self.take(name) {
-            None => Ok(None),
-            Some(Node::Text(text)) => Ok(Some(text)),
-            Some(_) => Err(wrong(&self.at(name), "there must be one value here")),
+    pub(super) fn take_text(&mut self, name: &str, problems: &mut Vec<Error>) -> Option<String> {
+        match self.take(name)? {
+            Node::Text(text) => Some(text),
+            _ => {
+                problems.push(wrong(&self.at(name), "there must be one value here"));
+                None
+            }
         }
     }
 
     /// Values in order; one alone may be written without brackets.
-    pub(super) fn take_list(&mut self, name: &str) -> Result<Vec<String>> {
+    pub(super) fn take_list(&mut self, name: &str, problems: &mut Vec<Error>) -> Vec<String> {
         let nodes = match self.take(name) {
-            None => return Ok(Vec::new()),
+            None => return Vec::new(),
             Some(Node::List(nodes)) => nodes,
             Some(node) => vec![node],
         };
-        let text = |node| match node {
-            Node::Text(text) => Ok(text),
-            _ => Err(wrong(&self.at(name), "there must be a list of values here")),
-        };
-        nodes.into_iter().map(text).collect()
+        let mut texts = Vec::with_capacity(nodes.len());
+        for node in nodes {
+            match node {
+                Node::Text(text) => texts.push(text),
+                _ => problems.push(wrong(&self.at(name), "there must be a list of values here")),
+            }
+        }
+        texts
     }
 
     /// Parts by names of the user's own.
-    pub(super) fn take_all(&mut self, name: &str) -> Result<BTreeMap<String, Node>> {
+    pub(super) fn take_all(
+        &mut self,
+        name: &str,
+        problems: &mut Vec<Error>,
+    ) -> BTreeMap<String, Node> {
         match self.take(name) {
-            None => Ok(BTreeMap::new()),
-            Some(Node::Map(parts)) => Ok(parts),
-            Some(Node::Text(text)) if text.is_empty() => Ok(BTreeMap::new()),
-            Some(_) => Err(wrong(&self.at(name), "there must be names with values here")),
+            None => BTreeMap::new(),
+            Some(Node::Map(parts)) => parts,
+            Some(Node::Text(text)) if text.is_empty() => BTreeMap::new(),
+            Some(_) => {
+                problems.push(wrong(&self.at(name), "there must be names with values here"));
+                BTreeMap::new()
+            }
         }
     }
 
     /// All values that were not taken; those of a list with commas between them.
-    pub(super) fn rest(mut self) -> Result<Vec<(String, String)>> {
+    pub(super) fn rest(mut self, problems: &mut Vec<Error>) -> Vec<(String, String)> {
         let names: Vec<String> = self.parts.keys().cloned().collect();
-        let take = |name: String| Ok((name.clone(), self.take_list(&name)?.join(",")));
-        names.into_iter().map(take).collect()
+        let mut take = |name: String| {
+            let values = self.take_list(&name, problems).join(",");
+            (name, values)
+        };
+        names.into_iter().map(&mut take).collect()
     }
 }
 

@@ -157,10 +157,8 @@ pub const BACKENDS: &[KnownBackend] = &[
 /// Why a scheme cannot be opened.
 pub(super) fn why_not(scheme: &str) -> String {
     let known = BACKENDS.iter().find(|known| known.names().any(|name| name == scheme));
-    if let Some(KnownBackend { feature: Some(feature), .. }) = known {
-        return format!(
-            "this build has no backend `{scheme}`; build holdall with `--features {feature}`"
-        );
+    if let Some(build) = known.and_then(KnownBackend::how_to_build) {
+        return format!("this build has no backend `{scheme}`; build holdall with `{build}`");
     }
     let built = || BACKENDS.iter().filter(|known| known.built_in);
     let hint = match nearest(scheme, built().map(|known| known.scheme)) {
@@ -177,5 +175,28 @@ impl KnownBackend {
     /// All schemes that mean it.
     pub fn names(&self) -> impl Iterator<Item = &'static str> + use<> {
         std::iter::once(self.scheme).chain(self.aliases.iter().copied())
+    }
+
+    /// The command that builds a `holdall` with it, if this build has none.
+    pub fn how_to_build(&self) -> Option<String> {
+        let feature = self.feature.filter(|_| !self.built_in)?;
+        Some(format!("cargo build --release -p holdall-cli --features holdall/{feature}"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_not_built_in_says_how_to_build_it() {
+        for known in BACKENDS {
+            let why = why_not(known.scheme);
+            assert_eq!(known.how_to_build().is_some(), !known.built_in, "{}", known.scheme);
+            let feature = known.feature.unwrap_or_default();
+            assert_eq!(why.contains(&format!("holdall/{feature}`")), !known.built_in, "{why}");
+        }
+        let absent = KnownBackend { built_in: false, feature: Some("new"), ..BACKENDS[0] };
+        assert!(absent.how_to_build().is_some_and(|build| build.ends_with(" holdall/new")));
     }
 }
