@@ -136,17 +136,16 @@ async fn where_nothing_listens_opening_says_so() {
     }
 }
 
-/// A server that answers everything alike.
-fn always(status: u16, code: &'static str) -> u16 {
+/// A server that answers by the method of the request; says its port.
+fn told(answer: impl Fn(&str) -> (u16, String) + Send + 'static) -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();
     let serve = move || {
         for mut stream in listener.incoming().flatten() {
-            let _ = stream.read(&mut [0; 64 << 10]);
-            let body = format!(
-                "<Error><Code>{code}</Code><Message>why</Message><CanonicalRequest>GET\n\
-                 x-amz-security-token:hunter2</CanonicalRequest></Error>"
-            );
+            let mut request = [0; 64 << 10];
+            let read = stream.read(&mut request).unwrap_or(0);
+            let request = String::from_utf8_lossy(&request[..read]).into_owned();
+            let (status, body) = answer(request.split(' ').next().unwrap_or_default());
             let answer = format!(
                 "HTTP/1.1 {status} Told\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}",
                 body.len()
@@ -158,6 +157,27 @@ fn always(status: u16, code: &'static str) -> u16 {
     #[allow(clippy::disallowed_methods, reason = "a server beside the test")]
     std::thread::spawn(serve);
     port
+}
+
+fn refusal(code: &str) -> String {
+    format!(
+        "<Error><Code>{code}</Code><Message>why</Message><CanonicalRequest>GET\n\
+         x-amz-security-token:hunter2</CanonicalRequest></Error>"
+    )
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_may_only_read_is_told_to_open_it_so() {
+    let port = told(|method| match method {
+        "GET" => {
+            let nothing = "<ListBucketResult><IsTruncated>false</IsTruncated></ListBucketResult>";
+            (200, nothing.to_owned())
+        }
+        _ => (403, refusal("AccessDenied")),
+    });
+    let error = open(&s3(port, "p", "")).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Denied, "{error:?}");
+    assert!(error.message().contains("read_only=true"), "{error}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -173,7 +193,7 @@ async fn what_a_store_says_is_told_with_what_to_do() {
         (404, "NoSuchBucket", ErrorKind::Invalid, "make it"),
         (507, "", ErrorKind::Full, "room"),
     ] {
-        let port = always(status, code);
+        let port = told(move |_| (status, refusal(code)));
         let error = open(&s3(port, "p", "")).await.unwrap_err();
         assert_eq!(error.kind(), kind, "{status} {code}: {error:?}");
         assert!(error.message().contains(advice), "{status} {code}: {error}");
