@@ -223,7 +223,11 @@ impl Store {
         steps: &[Step],
         happened: bool,
     ) -> Result<(), Failure> {
-        if happened && self.advance(batch, steps).await.is_ok() {
+        let cleared = match happened {
+            true => self.advance(batch, steps).await,
+            false => self.retreat(batch, steps).await,
+        };
+        if cleared.is_ok() {
             return Ok(());
         }
         let each = steps.iter().map(|step| self.settle(&step.key, batch, happened).boxed());
@@ -246,6 +250,18 @@ impl Store {
             }
         };
         self.transact(steps.iter().map(advance).collect::<Result<_, _>>()?).await
+    }
+
+    /// Turns rows into what they were, where they were as one would think.
+    async fn retreat(&self, batch: &Nonce, steps: &[Step]) -> Result<(), Fault> {
+        let retreat = |step: &Step| {
+            let key = self.place_of(&step.key);
+            match step.expect {
+                Expect::Absent => self.delete_step(key, of_batch(batch, "")),
+                _ => self.update_step(key, UNMARK, of_batch(batch, " AND attribute_exists(r)")),
+            }
+        };
+        self.transact(steps.iter().map(retreat).collect::<Result<_, _>>()?).await
     }
 
     /// Clears the mark of a batch that is decided from one row, if it is there.

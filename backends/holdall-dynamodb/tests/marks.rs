@@ -10,7 +10,9 @@ use aws_sdk_dynamodb::types::AttributeValue;
 use futures::future::{join, join3};
 use holdall_core::{Backend, BackendExt, Batch, ErrorKind, Expect, Key};
 use holdall_dynamodb::{Config, DynamoDb};
-use support::{at, binary, bytes, fresh, get_raw, key, left, number, open, pattern, put_raw};
+use support::{
+    at, binary, bytes, fresh, fresh_table, get_raw, key, left, number, open, pattern, put_raw,
+};
 
 fn keys(count: usize) -> Vec<Key> {
     (0..count).map(|at| key(format!("row/{at:05}"))).collect()
@@ -26,9 +28,9 @@ fn puts(keys: &[Key], value: &str) -> Batch {
 
 #[tokio::test]
 async fn large_batches_happen_whole_and_leave_nothing() {
-    let config = fresh();
+    let config = fresh_table();
     let backend = open(&config).await.unwrap();
-    let keys = keys(2500);
+    let keys = keys(1200);
     let revision = backend.apply(puts(&keys, "1")).await.unwrap();
     let rows = backend.list_all("", true).await.unwrap();
     assert_eq!(rows.len(), keys.len());
@@ -58,7 +60,7 @@ async fn large_batches_happen_whole_and_leave_nothing() {
 
 #[tokio::test]
 async fn a_batch_of_many_bytes_happens_whole() {
-    let config = fresh();
+    let config = fresh_table();
     let backend = open(&config).await.unwrap();
     let mut batch = Batch::new();
     for (at, key) in keys(60).into_iter().enumerate() {
@@ -76,7 +78,7 @@ async fn a_batch_of_many_bytes_happens_whole() {
 
 #[tokio::test]
 async fn a_conflict_names_the_first_key_and_nothing_happens() {
-    let config = fresh();
+    let config = fresh_table();
     let backend = open(&config).await.unwrap();
     let keys = keys(350);
     backend.apply(puts(&keys[..340], "old")).await.unwrap();

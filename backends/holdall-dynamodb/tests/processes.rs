@@ -17,8 +17,8 @@ use support::{bytes, fresh, key, open, pause};
 /// The variables that turn the test [`child`] into the second process.
 const ORDERS: &str = "HOLDALL_DYNAMODB_TEST_CHILD";
 const PLACE: &str = "HOLDALL_DYNAMODB_TEST_PLACE";
-const ROWS: usize = 250;
-const WRITERS: usize = 6;
+const ROWS: usize = 150;
+const WRITERS: usize = 4;
 const ROUNDS: u32 = 5;
 
 fn rows() -> Vec<Key> {
@@ -49,6 +49,7 @@ async fn child() {
             batch.put(row, bytes(&format!("{order} {generation}")), Expect::Any);
         }
         backend.apply(batch).await.unwrap();
+        println!("done");
     }
 }
 
@@ -58,11 +59,15 @@ async fn a_program_that_is_killed_leaves_whole_batches() {
     let backend = open(&config).await.unwrap();
     let env = holdall_runtime::env();
     let mut generations = Vec::new();
-    for round in 0..6 {
+    for round in 0..5 {
         let mut child = second_process(&config, &format!("{round}"));
         let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
         assert!(lines.any(|line| line.unwrap().contains("begun")));
-        pause(200 + env.random_below(400)).await;
+        // At any point of its second batch, however long one takes here.
+        let watch = env.stopwatch();
+        assert!(lines.any(|line| line.unwrap().contains("done")));
+        let one = watch.elapsed().as_millis() as u64;
+        pause(env.random_below(one + one / 4)).await;
         child.kill().unwrap();
         child.wait().unwrap();
         // Requests of the dead may still be on their way to the server.

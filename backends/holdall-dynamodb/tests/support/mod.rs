@@ -28,8 +28,16 @@ pub(crate) fn at(port: u16) -> Config {
             secret_access_key: "hunter2".to_owned(),
             session_token: None,
         },
+        // Where many tests share two processors, an answer may take its time.
+        timeout: Duration::from_secs(60),
         ..Config::new("holdall")
     }
+}
+
+/// A table of its own on the shared server, that is not there yet.
+pub(crate) fn fresh_table() -> Config {
+    let config = fresh();
+    Config { table: config.prefix.replace('/', "-"), prefix: String::new(), ..config }
 }
 
 /// A location of its own on the shared server.
@@ -103,7 +111,8 @@ pub(crate) async fn get_raw(config: &Config, partition: &str, sort: &[u8]) -> Op
     get.consistent_read(true).send().await.unwrap().item
 }
 
-/// How many items of large values, and how many outcomes of large batches, the location has.
+/// How many items of large values, and how many outcomes of large batches, the location has. It
+/// goes through the whole table, so that should be its own.
 pub(crate) async fn left(config: &Config) -> (usize, usize) {
     let (mut parts, mut outcomes) = (0, 0);
     let mut pages = client(config)
