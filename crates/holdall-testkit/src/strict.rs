@@ -75,6 +75,13 @@ impl Strict {
         self
     }
 
+    /// States this reach.
+    #[must_use]
+    pub fn with_reach(mut self, reach: Reach) -> Self {
+        self.profile.reach = reach;
+        self
+    }
+
     /// States this durability. Nothing is any safer for it.
     #[must_use]
     pub fn with_durability(mut self, durability: Durability) -> Self {

@@ -21,5 +21,5 @@ pub use commit::{Committed, Condition};
 pub use read::{
     At, ChangePage, EntryPage, ListOptions, Query, Reading, VersionInfo, VersionPage, View,
 };
-pub use volume::{Resources, Usage, Volume};
+pub use volume::{Lost, Resources, Usage, Volume};
 pub use write::{PartInfo, PutItem, PutOptions, SnapshotInfo, Transaction, Upload, UploadInfo};

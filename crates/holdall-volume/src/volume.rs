@@ -2,15 +2,18 @@
 
 mod background;
 mod describing;
+mod lost;
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use holdall_core::{
     Backend, BackendExt, Batch, Conditions, Env, Error, ErrorKind, Expect, Operation, Result,
     Timestamp,
 };
 use serde::Serialize;
+
+pub use lost::Lost;
 
 use crate::checkpoint::checkpoint;
 use crate::commit::{CommitContext, Committer, Request, Write};
@@ -67,6 +70,8 @@ pub(crate) struct Shared {
     /// Whether this handle has seen, or made, the volume's object on the data backend to be as the
     /// row.
     object_is_current: AtomicBool,
+    /// What the catalog was found to have lost, once that could be looked for.
+    lost: OnceLock<Option<Lost>>,
 }
 
 /// The segments that this handle writes, under its epoch.
@@ -104,6 +109,8 @@ pub struct Usage {
     pub recoverable_upto: Version,
     /// The newest verified checkpoint; 0 if there is none.
     pub checkpoint: Version,
+    /// What the catalog has lost.
+    pub lost: Option<Lost>,
 }
 
 impl Volume {
@@ -144,9 +151,20 @@ impl Volume {
 
     /// Opens a volume. This reads only; a writer's epoch is taken with the first write.
     ///
+    /// A catalog across a network is compared with the data, because its engine may have lost what
+    /// it had acknowledged: see [`lost`](Self::lost).
+    ///
     /// # Errors
     /// `Invalid` if the catalog has no such volume; those of the backends.
     pub async fn open(resources: Resources, id: VolumeId) -> Result<Self> {
+        let volume = Self::open_as_it_is(resources, id).await?;
+        // Where the data cannot be asked now, the first write will.
+        let _ = volume.shared.look_for_lost().await;
+        Ok(volume)
+    }
+
+    /// Opens a volume whatever its catalog has lost.
+    pub(crate) async fn open_as_it_is(resources: Resources, id: VolumeId) -> Result<Self> {
         check_backends(&resources)?;
         let key = CatalogKeys::new(id).volume();
         let Some(found) = resources.catalog.get_all(&key).await? else {
@@ -185,6 +203,7 @@ impl Volume {
             writer: futures::lock::Mutex::new(None),
             sealing: futures::lock::Mutex::new(()),
             object_is_current: AtomicBool::new(false),
+            lost: OnceLock::new(),
         };
         Self { shared: Arc::new(shared) }
     }
@@ -254,6 +273,12 @@ impl Volume {
         })
     }
 
+    /// What the catalog was found to have lost when this was opened. Until a rebuild has brought
+    /// it back, the volume can be read, and every write is `Corrupt`.
+    pub fn lost(&self) -> Option<Lost> {
+        self.shared.lost.get().copied().flatten()
+    }
+
     /// How much the volume holds, and how safe it is.
     ///
     /// # Errors
@@ -282,6 +307,7 @@ impl Volume {
             time: head.time,
             recoverable_upto: sealed.upto,
             checkpoint: sealed.checkpoint,
+            lost: self.lost(),
         })
     }
 
@@ -349,6 +375,7 @@ impl Shared {
         if let Some(writer) = &*slot {
             return Ok(Arc::clone(writer));
         }
+        self.check_nothing_lost().await?;
         let epoch = self.committer.epoch().await?;
         let settings = PackSettings::from(&self.committer.volume().policy);
         let packer = Packer::new(self.data_context(), epoch, settings);
@@ -371,6 +398,7 @@ impl Shared {
     }
 
     pub(crate) async fn seal_context(self: &Arc<Self>) -> Result<SealContext> {
+        self.check_nothing_lost().await?;
         Ok(SealContext {
             env: self.resources.env.clone(),
             catalog: Arc::clone(&self.resources.catalog),

@@ -1,6 +1,7 @@
 //! The queue of requests and the one task that commits them.
 
 use std::collections::VecDeque;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::task::Context;
 use std::time::Duration;
@@ -58,6 +59,8 @@ pub(super) struct Inner {
     writer: futures::lock::Mutex<Option<Writer>>,
     /// Inline bytes and commits that were committed since the log was last sealed.
     unsealed: Mutex<u64>,
+    /// The least epoch that may be taken.
+    pub(super) epoch_least: AtomicU64,
 }
 
 #[derive(Debug, Default)]
@@ -81,6 +84,7 @@ impl Committer {
             volume: RwLock::new(Arc::new(volume)),
             writer: futures::lock::Mutex::new(None),
             unsealed: Mutex::new(0),
+            epoch_least: AtomicU64::new(0),
         }))
     }
 
@@ -103,6 +107,11 @@ impl Committer {
     pub(crate) fn keep_unsealed(&self) {
         let mut unsealed = self.0.unsealed.lock().unwrap_or_else(PoisonError::into_inner);
         *unsealed = (*unsealed).max(1);
+    }
+
+    /// Takes no epoch below this one: others have used those, whatever the catalog says.
+    pub(crate) fn begin_at_epoch(&self, epoch: u64) {
+        self.0.epoch_least.fetch_max(epoch, Ordering::SeqCst);
     }
 
     /// The epoch of this writer, which it takes now if it has none.

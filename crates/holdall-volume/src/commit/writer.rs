@@ -1,5 +1,6 @@
 //! The writer of a handle: its epoch, what it knows of the head, and what it is not sure of.
 
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 
 use bytes::Bytes;
@@ -58,7 +59,15 @@ impl Inner {
             }
             None => false,
         };
+        let sequence = writer.head.sequence;
         writer.head = row::decode(&keys[0], &head.value)?;
+        if writer.head.sequence < sequence {
+            // Its engine was replaced by a copy that lacks them: opening looks at what is there.
+            let reason = "the catalog has lost commits that this writer has seen; open the volume \
+                          again";
+            self.close(reason);
+            return Err(Error::closed(Operation::Commit, reason));
+        }
         let before = writer.head_revision.replace(head.revision.clone());
         let settled = self.settle(writer).await?;
         if before.as_ref() != Some(&head.revision) {
@@ -119,8 +128,8 @@ impl Inner {
             let found = context.catalog.get_all(&head_key).await?;
             let found = found.ok_or_else(|| missing_head(&head_key))?;
             let mut head: Head = row::decode(&head_key, &found.value)?;
-            let epoch = head.next_epoch;
-            head.next_epoch += 1;
+            let epoch = head.next_epoch.max(self.epoch_least.load(Ordering::SeqCst));
+            head.next_epoch = epoch + 1;
             let now = context.env.now();
             let row = WriterRow {
                 holder: context.holder.clone(),

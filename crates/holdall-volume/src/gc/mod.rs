@@ -153,6 +153,8 @@ impl Volume {
     /// `Invalid` if the grace is too short; `Closed` if the volume was closed. The pass ends there
     /// with nothing more deleted, and may be repeated.
     pub async fn gc(&self, options: GcOptions) -> Result<GcReport> {
+        // What lost commits name is no garbage.
+        self.shared.check_nothing_lost().await?;
         let policy = current_policy(&self.shared).await?;
         let mut pass = Pass::new(&self.shared, policy, options)?;
         pass.report.complete = pass.run().await?;

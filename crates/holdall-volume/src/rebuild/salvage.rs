@@ -35,7 +35,8 @@ pub(super) async fn salvage(
     }
     let sealed = async {
         mend(resources, volume, &keys).await?;
-        let volume = Volume::open(resources.clone(), id).await?;
+        let volume = Volume::open_as_it_is(resources.clone(), id).await?;
+        volume.shared.nothing_lost();
         volume.seal().await?;
         volume.close().await
     };
