@@ -7,8 +7,8 @@ use crate::install::packages;
 use crate::process::{give_to, run};
 use crate::{Result, Service, Stop};
 
-/// MariaDB. User `holdall` with the password `holdall` may do everything; tests make databases of
-/// their own. It syncs, so that it can be killed.
+/// MariaDB. User `holdall` with the password `holdall` may do everything; there is a database
+/// `holdall`, beside those that tests make for themselves. It syncs, so that it can be killed.
 pub const MARIADB: Service =
     Service { name: "mariadb", install, prepare, command, ready, begin, stop: Stop::Terminate };
 
@@ -51,7 +51,8 @@ fn ready(_: &Path, port: u16) -> bool {
 
 fn begin(_: &Path, port: u16) -> Result<()> {
     let user = "create user if not exists holdall@'%' identified by 'holdall'";
-    ask(port, &format!("{user}; grant all on *.* to holdall@'%' with grant option")).map(drop)
+    let may = "grant all on *.* to holdall@'%' with grant option";
+    ask(port, &format!("{user}; {may}; create database if not exists holdall")).map(drop)
 }
 
 fn ask(port: u16, statement: &str) -> Result<String> {

@@ -129,13 +129,9 @@ async fn catalog_in_lmdb_data_on_a_server_that_ignores_conditions() {
 #[tokio::test(flavor = "multi_thread")]
 async fn catalog_in_mariadb_data_in_files() {
     let root = tempfile::tempdir().unwrap();
-    let admin = holdall_services_database();
-    let catalog = |table: String| format!("{admin}&table={table}");
+    let port = port(&MARIADB);
+    let database = format!("mysql://holdall@127.0.0.1:{port}/holdall?password=holdall");
+    let catalog = |table: String| format!("{database}&table={table}");
     let data = format!("file://{}", folder(root.path(), "data"));
     lives(&catalog(word()), &catalog(word()), &data).await;
-}
-
-/// The database that every MySQL server has, with the recipe's user.
-fn holdall_services_database() -> String {
-    format!("mysql://holdall@127.0.0.1:{}/mysql?password=holdall", port(&MARIADB))
 }
