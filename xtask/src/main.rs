@@ -23,7 +23,8 @@ The everyday commands of the house.
 
   cargo x check [step...]              everything that must hold before a change lands;
                                        steps: fmt clippy tidy deny doc (all, if none is named)
-  cargo x test [filter...]             every test, or those whose names hold a filter
+  cargo x test [--long] [filter...]    every test, or those whose names hold a filter
+  cargo x test --distributed           those on a distributed store, which takes minutes to build
   cargo x sim [--seeds N | --seed S]   the simulation: N seeds (or 5m, 30s), or one again
   cargo x bench [argument...]          measures, beside the peers; arguments go to holdall-bench
   cargo x services [up|down|status] [name...]

@@ -1,13 +1,42 @@
 //! `cargo x test`: every test of the workspace, those in the documentation included. Tests start
 //! the servers that they need; what is left running is ended here.
+//!
+//! `--long` gives tests that run for a time of one's choice the time that is meant;
+//! `--distributed` runs those on a distributed store, which takes minutes to build, and no others.
 
 use crate::run::{Result, cargo, has_cargo_command, show};
+
+/// For how many seconds many writers write, and for how many they are meant to.
+const WRITERS_SECONDS: &str = "HOLDALL_WRITERS_SECONDS";
+const LONG_SECONDS: &str = "60";
 
 /// Runs the tests whose names hold one of the filters, or all.
 ///
 /// # Errors
-/// If a test fails. One that fails does not keep the others from running.
-pub(crate) fn run(filters: &[String]) -> Result<()> {
+/// If a test fails, which does not keep the others from running; for an unknown option.
+pub(crate) fn run(arguments: &[String]) -> Result<()> {
+    let (options, filters): (Vec<_>, Vec<_>) =
+        arguments.iter().cloned().partition(|argument| argument.starts_with("--"));
+    let mut long = false;
+    for option in &options {
+        match option.as_str() {
+            "--long" => long = true,
+            "--distributed" => return distributed(),
+            unknown => return Err(format!("there is no `test {unknown}`: --long, --distributed")),
+        }
+    }
+    let seconds = long.then_some((WRITERS_SECONDS, LONG_SECONDS));
+    every_test(&filters, seconds)
+}
+
+/// Runs the tests on a distributed store. Garage is built once, in some twelve minutes.
+fn distributed() -> Result<()> {
+    let mut tests = cargo();
+    tests.args(["test", "--locked", "--package", "holdall", "--test", "servers", "--"]);
+    show(tests.args(["--ignored", "--nocapture", "distributed::"]))
+}
+
+fn every_test(filters: &[String], variable: Option<(&str, &str)>) -> Result<()> {
     let mut documented = cargo();
     documented.args(["test", "--locked", "--workspace", "--doc", "--no-fail-fast", "--"]);
     let documented = show(documented.args(filters));
@@ -17,12 +46,12 @@ pub(crate) fn run(filters: &[String]) -> Result<()> {
         if std::env::var_os("CI").is_some() {
             nextest.args(["--profile", "ci"]);
         }
-        ("cargo nextest", show(nextest.args(filters)))
+        ("cargo nextest", show(nextest.args(filters).envs(variable)))
     } else {
         let mut tests = cargo();
         tests.args(["test", "--locked", "--workspace", "--lib", "--bins", "--tests"]);
         tests.args(["--examples", "--no-fail-fast", "--"]);
-        ("cargo test", show(tests.args(filters)))
+        ("cargo test", show(tests.args(filters).envs(variable)))
     };
 
     for service in holdall_services::ALL {

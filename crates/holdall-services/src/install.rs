@@ -1,4 +1,4 @@
-//! Installing what is missing, from the system's packages, from PyPI and from npm.
+//! Installing what is missing, from the system's packages, from PyPI, from npm and from crates.io.
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -18,6 +18,22 @@ pub fn tools() -> Result<PathBuf> {
     let tools = cache.join("holdall-tools");
     std::fs::create_dir_all(&tools).map_err(|e| format!("{}: {e}", tools.display()))?;
     Ok(tools)
+}
+
+/// Installs what building the workspace needs beside Rust and a C compiler: RocksDB is C++, and
+/// its bindings are made with libclang. With ccache a machine compiles it once and not once for
+/// each build folder. Where there is no apt-get nothing is done, and a build says what it lacks.
+///
+/// # Errors
+/// If something cannot be installed.
+pub fn compilers() -> Result<()> {
+    if !Path::new("/usr/bin/apt-get").exists() {
+        return Ok(());
+    }
+    packages(
+        &["/usr/bin/clang++", "/usr/share/doc/libclang-dev", "/usr/bin/ccache"],
+        &["clang", "libclang-dev", "ccache"],
+    )
 }
 
 /// Installs packages of the system, unless all these files are there.
@@ -88,6 +104,27 @@ pub(crate) fn npm(name: &str, packages: &[&str]) -> Result<PathBuf> {
         .args(packages))?;
     std::fs::write(&done, packages.join(" ")).map_err(|e| format!("{}: {e}", done.display()))?;
     Ok(folder)
+}
+
+/// A program from crates.io, built here with these further arguments of `cargo install`.
+pub(crate) fn crate_program(name: &str, version: &str, more: &[&str]) -> Result<PathBuf> {
+    let folder = tools()?.join(format!("cargo-{name}"));
+    let (done, program) = (folder.join("installed"), folder.join("bin").join(name));
+    let packages = [&[version], more].concat();
+    if has(&done, &packages) {
+        return Ok(program);
+    }
+    let _lock = lock()?;
+    if has(&done, &packages) {
+        return Ok(program);
+    }
+    let mut command = Command::new("cargo");
+    command.args(["install", "--quiet", "--locked", "--force", name, "--version", version]);
+    command.args(more).arg("--root").arg(&folder);
+    // What is built for the project is no place for what it only uses.
+    run(command.env_remove("CARGO_TARGET_DIR").current_dir(tools()?))?;
+    std::fs::write(&done, packages.join(" ")).map_err(|e| format!("{}: {e}", done.display()))?;
+    Ok(program)
 }
 
 /// Whether exactly these packages were installed.

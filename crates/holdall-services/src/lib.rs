@@ -34,7 +34,7 @@ use std::process::Command;
 
 pub use install::tools;
 pub use mariadb::MARIADB;
-pub use objects::{AZURITE, GCS, MOTO, RCLONE};
+pub use objects::{AZURITE, GCS, Garage, MOTO, RCLONE, S3S_FS};
 pub use own::{Own, start};
 pub use postgres::{POSTGRES, POSTGRES_SECURED};
 pub use proxy::{Proxy, Trouble};
@@ -46,7 +46,7 @@ pub type Result<T> = std::result::Result<T, String>;
 
 /// Every server there is a recipe for.
 pub const ALL: &[&Service] =
-    &[&POSTGRES, &POSTGRES_SECURED, &MARIADB, &REDIS, &MOTO, &RCLONE, &AZURITE, &GCS];
+    &[&POSTGRES, &POSTGRES_SECURED, &MARIADB, &REDIS, &MOTO, &RCLONE, &S3S_FS, &AZURITE, &GCS];
 
 /// How one server is installed, started, awaited and stopped.
 #[derive(Debug)]

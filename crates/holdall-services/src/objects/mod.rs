@@ -1,9 +1,11 @@
 //! Object stores: each with the bucket `holdall`.
 
 mod azurite;
+mod garage;
 mod gcs;
 mod moto;
 mod rclone;
+mod s3s_fs;
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -11,9 +13,11 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 pub use azurite::AZURITE;
+pub use garage::Garage;
 pub use gcs::GCS;
 pub use moto::MOTO;
 pub use rclone::RCLONE;
+pub use s3s_fs::S3S_FS;
 
 use crate::Result;
 use crate::install::python;
@@ -35,7 +39,7 @@ fn write(folder: &Path, name: &str, text: &str) -> Result<()> {
 }
 
 /// The status that a request without a body is answered with.
-fn ask(port: u16, method: &str, path: &str) -> Result<u16> {
+pub(crate) fn ask(port: u16, method: &str, path: &str) -> Result<u16> {
     let failed = |e| format!("{method} {path} on port {port}: {e}");
     let mut stream = TcpStream::connect(("127.0.0.1", port)).map_err(failed)?;
     let request = format!(
