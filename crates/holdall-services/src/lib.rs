@@ -19,6 +19,7 @@
     reason = "runs other programs, waits for them, and looks at its surroundings, as tests do"
 )]
 
+mod dynamodb;
 mod install;
 mod mariadb;
 mod objects;
@@ -32,6 +33,7 @@ mod shared;
 use std::path::Path;
 use std::process::Command;
 
+pub use dynamodb::{DYNAMODB, DYNAMODB_ON_DISK};
 pub use install::tools;
 pub use mariadb::MARIADB;
 pub use objects::{AZURITE, GCS, Garage, MOTO, RCLONE, S3S_FS};
@@ -45,8 +47,19 @@ pub use shared::{Shared, State, down, shared, state};
 pub type Result<T> = std::result::Result<T, String>;
 
 /// Every server there is a recipe for.
-pub const ALL: &[&Service] =
-    &[&POSTGRES, &POSTGRES_SECURED, &MARIADB, &REDIS, &MOTO, &RCLONE, &S3S_FS, &AZURITE, &GCS];
+pub const ALL: &[&Service] = &[
+    &POSTGRES,
+    &POSTGRES_SECURED,
+    &MARIADB,
+    &REDIS,
+    &MOTO,
+    &RCLONE,
+    &S3S_FS,
+    &AZURITE,
+    &GCS,
+    &DYNAMODB,
+    &DYNAMODB_ON_DISK,
+];
 
 /// How one server is installed, started, awaited and stopped.
 #[derive(Debug)]
