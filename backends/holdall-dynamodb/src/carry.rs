@@ -10,7 +10,8 @@
 //!
 //! A reader that meets a mark reads the outcome: before step 3 it sees all rows as they were, after
 //! it all as wanted. A writer that meets a mark waits for a while, and then cancels the batch by
-//! making its outcome so, which step 3 then finds; or it clears the mark of a batch that is decided.
+//! making its outcome so, which step 3 then finds; or it clears the mark of a batch that is
+//! decided.
 //! So a program may end at any point, and nobody has to look after it. No clock decides anything:
 //! whoever waits too short a time only makes others begin again. Of two batches in each other's way
 //! the one with the smaller name goes on, so that one of them does.
@@ -376,7 +377,7 @@ mod tests {
     #[test]
     fn portions_are_what_the_store_takes() {
         assert_eq!(portions(&vec![step(0); 250]), [0..100, 100..200, 200..250]);
-        assert_eq!(portions(&vec![step(0); 100]), [0..100]);
+        assert_eq!(portions(&vec![step(0); 101]), [0..100, 100..101]);
         let large = portions(&vec![step(192 << 10); 40]);
         assert_eq!(large, [0..15, 15..30, 30..40]);
     }

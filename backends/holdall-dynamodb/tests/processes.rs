@@ -122,7 +122,7 @@ async fn count(backend: &DynamoDb, writer: usize) -> Result<(), Error> {
             let expect = Expect::from(seen.map(|seen| seen.revision));
             batch.put(counter.clone(), bytes(&(number + 1).to_string()), expect);
         }
-        if (writer + done as usize) % 2 == 0 {
+        if (writer + done as usize).is_multiple_of(2) {
             for at in 0..100 {
                 batch.put(key(format!("mine/{writer}/{at}")), bytes("x"), Expect::Any);
             }

@@ -1,5 +1,6 @@
 //! A server that stands before the real one and answers some requests itself, as Amazon's does
 //! where the one for tests never would: throttled, forbidden, contended, failed.
+#![allow(clippy::disallowed_methods, reason = "a server needs threads of its own")]
 
 use std::collections::HashMap;
 use std::io::{Read, Write};
