@@ -195,10 +195,12 @@ fn by_code(code: &str, message: &str, server_fault: bool) -> Fault {
         | "ExpiredTokenException"
         | "ExpiredToken"
         | "InvalidClientTokenId"
-        | "InvalidAccessKeyId" => Fault::Refused(failure(
-            ErrorKind::Denied,
-            "the store does not take these credentials; mend them, or this machine's clock",
-        )),
+        | "InvalidAccessKeyId" => {
+            // What it says of a wrong signature may hold the token that came with it.
+            let message = "the store does not take these credentials; mend them, or this \
+                           machine's clock";
+            Fault::Refused(Failure::new(ErrorKind::Denied, message).because(code.to_owned()))
+        }
         _ if server_fault => lost(said),
         _ => Fault::Refused(failure(
             ErrorKind::Unsupported,
@@ -275,6 +277,13 @@ mod tests {
             assert!(error.message().contains(advice), "{code}: {error}");
             assert!(format!("{error:?}").contains(code), "{error:?}");
         }
+    }
+
+    #[test]
+    fn what_is_said_of_a_signature_is_not_shown() {
+        let said = "should have been x-amz-security-token:hunter2";
+        let error = by_code("InvalidSignatureException", said, false).failure().at(Operation::Get);
+        assert!(!format!("{error:?}").contains("hunter2"), "{error:?}");
     }
 
     #[test]
