@@ -32,6 +32,8 @@ pub(crate) struct Server {
     pub(crate) large_above: i64,
     /// How many locks of keys a write may take.
     pub(crate) locks_max: usize,
+    /// Whether it keeps what is told of rows.
+    pub(crate) describes: bool,
     pub(crate) connect_timeout: Duration,
     pub(crate) statement_timeout: Duration,
 }

@@ -14,6 +14,7 @@
 mod call;
 mod config;
 mod error;
+mod find;
 mod lock;
 mod pool;
 mod read;
@@ -24,9 +25,10 @@ mod write;
 
 use async_trait::async_trait;
 use holdall_core::{
-    Backend, BackendExt, Batch, ByteRange, Bytes, Conditions, Durability, Env, Error, Expect,
+    Backend, BackendExt, Batch, ByteRange, Bytes, Conditions, Durability, Env, Error, Expect, Find,
     Health, KEY_BYTES_MAX, Key, List, Location, Object, Op, Operation, Page, Profile, Reach,
-    Result, Revision, Find};
+    Result, Revision,
+};
 
 pub use config::{Config, Tls, Values};
 
@@ -70,7 +72,7 @@ impl Postgres {
             batch_ops_max: BATCH_OPS_MAX,
             batch_bytes_max: VALUE_BYTES_MAX as u64,
             atomic: true,
-            metadata: false,
+            metadata: facts.utf8,
             conditions: Conditions::Revision,
             reach: Reach::Network,
             durability: if facts.fsync { Durability::Store } else { Durability::Process },
@@ -116,8 +118,12 @@ impl Backend for Postgres {
         self.server.list(list).await.map_err(|error| self.located(error))
     }
 
-    async fn find(&self, _: &Find) -> Result<Page> {
-        Err(self.no_metadata())
+    async fn find(&self, find: &Find) -> Result<Page> {
+        if !self.profile.metadata {
+            return Err(self.no_metadata());
+        }
+        find.list.check()?;
+        self.server.find(find).await.map_err(|error| self.located(error))
     }
 
     async fn apply(&self, batch: Batch) -> Result<Revision> {

@@ -66,44 +66,55 @@ impl Server {
     }
 
     pub(crate) async fn list(&self, list: &List) -> Result<Page> {
+        let statement = match list.values {
+            true => &self.statements.list_values,
+            false => &self.statements.list,
+        };
+        self.page(list, statement, &[]).await
+    }
+
+    /// One page by a statement that takes these arguments behind those of the listing.
+    pub(crate) async fn page(
+        &self,
+        list: &List,
+        statement: &str,
+        arguments: &[Box<dyn ToSql + Sync + Send>],
+    ) -> Result<Page> {
+        const OPERATION: Operation = Operation::List;
         let (first, end) = (first(list), end(&list.prefix));
-        let rows = list.limit.min(PAGE_ROWS_MAX);
+        let limit = list.limit.min(PAGE_ROWS_MAX);
+        // Without values one row more, to know whether there are more.
+        let asked = if list.values { limit as i64 } else { limit as i64 + 1 };
+        let mut all: Vec<&(dyn ToSql + Sync)> = vec![&first, &end, &asked];
         if list.values {
-            self.values(&first, &end, rows).await
-        } else {
-            self.keys(&first, &end, rows).await
+            all.push(&PAGE_BYTES_MAX);
         }
+        all.extend(arguments.iter().map(|argument| -> &(dyn ToSql + Sync) { argument.as_ref() }));
+        let answer = self.call(OPERATION, Kind::Read, statement, &all).await?;
+        if list.values { values(&answer) } else { keys(&answer, limit) }
     }
+}
 
-    async fn keys(&self, first: &[u8], end: &[u8], limit: usize) -> Result<Page> {
-        const OPERATION: Operation = Operation::List;
-        // One row more, to know whether there are more.
-        let asked = limit as i64 + 1;
-        let statement = &self.statements.list;
-        let answer = self.call(OPERATION, Kind::Read, statement, &[&first, &end, &asked]).await?;
-        let mut page = Page { more: answer.len() > limit, ..Page::default() };
-        for row in answer.iter().take(limit) {
-            let key = key(column(OPERATION, row, 0)?)?;
-            page.rows.push(Row { key, size: size(column(OPERATION, row, 1)?), object: None });
-        }
-        Ok(page)
+fn keys(answer: &[Answer], limit: usize) -> Result<Page> {
+    const OPERATION: Operation = Operation::List;
+    let mut page = Page { more: answer.len() > limit, ..Page::default() };
+    for row in answer.iter().take(limit) {
+        let key = key(column(OPERATION, row, 0)?)?;
+        page.rows.push(Row { key, size: size(column(OPERATION, row, 1)?), object: None });
     }
+    Ok(page)
+}
 
-    async fn values(&self, first: &[u8], end: &[u8], limit: usize) -> Result<Page> {
-        const OPERATION: Operation = Operation::List;
-        let statement = &self.statements.list_values;
-        let limit = limit as i64;
-        let arguments: &[&(dyn ToSql + Sync)] = &[&first, &end, &limit, &PAGE_BYTES_MAX];
-        let answer = self.call(OPERATION, Kind::Read, statement, arguments).await?;
-        let mut page = Page::default();
-        for row in &answer {
-            let key = key(column(OPERATION, row, 3)?)?;
-            let object = object(OPERATION, row, 0..i64::MAX)?;
-            page.more = column::<Option<bool>>(OPERATION, row, 4)?.unwrap_or(false);
-            page.rows.push(Row { key, size: object.size, object: Some(object) });
-        }
-        Ok(page)
+fn values(answer: &[Answer]) -> Result<Page> {
+    const OPERATION: Operation = Operation::List;
+    let mut page = Page::default();
+    for row in answer {
+        let key = key(column(OPERATION, row, 3)?)?;
+        let object = object(OPERATION, row, 0..i64::MAX)?;
+        page.more = column::<Option<bool>>(OPERATION, row, 4)?.unwrap_or(false);
+        page.rows.push(Row { key, size: object.size, object: Some(object) });
     }
+    Ok(page)
 }
 
 /// The first key that a listing wants.

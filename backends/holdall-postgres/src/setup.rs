@@ -11,7 +11,9 @@ use crate::statements::Statements;
 use crate::{error, lock, pool};
 
 /// What the comment on the table says that this code reads and writes.
-const FORMAT: &str = "holdall 1";
+const FORMAT: &str = "holdall 2";
+/// The layout before it, in which nothing is told of rows.
+const UNDESCRIBED: &str = "holdall 1";
 
 /// What the server says about itself and the schema.
 #[derive(Debug, Default)]
@@ -29,6 +31,8 @@ pub(crate) struct Facts {
     /// The version of TLS that this connection speaks.
     tls: Option<String>,
     bytes_used: Option<u64>,
+    /// Whether its texts can be of any characters.
+    pub(crate) utf8: bool,
 }
 
 /// Connects, looks at the server, and makes what is missing.
@@ -43,15 +47,17 @@ pub(crate) async fn open(config: &Config, env: &Env) -> Result<(Server, Facts)> 
         values: config.values,
         large_above: config.large_above.cast_signed(),
         locks_max: 0,
+        describes: false,
         connect_timeout: config.connect_timeout,
         statement_timeout: config.statement_timeout,
     };
     let mut facts = server.facts(Operation::Open).await?;
-    if facts.format.is_none() {
+    if facts.lacks_something() {
         server.make().await?;
         facts = server.facts(Operation::Open).await?;
     }
     check_format(facts.format.as_deref())?;
+    server.describes = facts.utf8;
     // Of the room for locks, the tables and indexes of a write need some.
     server.locks_max = facts.locks_max / 4 * 3;
     // Whether this role may read is known when it has.
@@ -101,10 +107,12 @@ impl Server {
             may_write: said(7) == Some("t"),
             tls: said(8).map(str::to_owned),
             bytes_used: said(9).and_then(|text| text.parse().ok()),
+            utf8: said(10) == Some("UTF8"),
         })
     }
 
-    /// Makes schema, tables and functions, all or nothing, unless another opener was faster.
+    /// Makes what is missing of schema, tables and functions, all or nothing, unless another
+    /// opener was faster.
     async fn make(&self) -> Result<()> {
         let mut client = self.connection(Operation::Open).await?;
         let Some(made) = within(&self.env, self.limit(), self.try_make(&mut client)).await else {
@@ -121,14 +129,17 @@ impl Server {
         let transaction = client.transaction().await.map_err(failed)?;
         transaction.batch_execute(&lock).await.map_err(failed)?;
         let facts = self.facts(Operation::Open).await?;
-        if facts.format.is_some() {
+        if !facts.lacks_something() {
             return Ok(());
         }
         if !facts.has_schema {
             let schema = format!("CREATE SCHEMA \"{}\"", self.schema);
             transaction.batch_execute(&schema).await.map_err(failed)?;
         }
-        transaction.batch_execute(&self.statements.schema).await.map_err(failed)?;
+        if facts.format.is_none() {
+            transaction.batch_execute(&self.statements.schema).await.map_err(failed)?;
+        }
+        transaction.batch_execute(&self.statements.describe).await.map_err(failed)?;
         transaction.commit().await.map_err(failed)
     }
 
@@ -148,6 +159,11 @@ impl Server {
 }
 
 impl Facts {
+    /// Whether the schema has nothing of ours yet, or an earlier layout.
+    fn lacks_something(&self) -> bool {
+        matches!(self.format.as_deref(), None | Some(UNDESCRIBED))
+    }
+
     fn notes(&self) -> Vec<String> {
         let mut notes = vec![format!("PostgreSQL {}", self.version)];
         notes.push(match (self.fsync, self.standbys.as_str()) {
@@ -170,6 +186,9 @@ impl Facts {
             Some(version) => format!("the connection is encrypted by {version}"),
             None => "the connection is not encrypted".to_owned(),
         });
+        if !self.utf8 {
+            notes.push("the database is not of encoding UTF8: it keeps no metadata".to_owned());
+        }
         if !self.may_write {
             notes.push("this role may read but not write".to_owned());
         }
@@ -187,7 +206,8 @@ fn facts_statement(schema: &str) -> String {
             has_table_privilege(c.oid, 'INSERT'), \
             (SELECT version FROM pg_stat_ssl WHERE ssl AND pid = pg_backend_pid()), \
             (SELECT sum(pg_total_relation_size(t.oid)) FROM pg_class t \
-                WHERE t.relnamespace = n.oid AND t.relname IN ('rows', 'chunks')) \
+                WHERE t.relnamespace = n.oid AND t.relname IN ('rows', 'chunks')), \
+            current_setting('server_encoding') \
         FROM (SELECT 1) AS one \
         LEFT JOIN pg_namespace n ON n.nspname = '{schema}' \
         LEFT JOIN pg_class c ON c.relnamespace = n.oid AND c.relname = 'rows'"
@@ -205,7 +225,8 @@ mod tests {
     fn only_our_own_tables_are_taken() {
         assert!(check_format(Some(FORMAT)).is_ok());
         for (format, hint) in [
-            (Some("holdall 2"), "another version"),
+            (Some("holdall 3"), "another version"),
+            (Some(UNDESCRIBED), "another version"),
             (Some(""), "another program"),
             (Some("theirs"), "another program"),
             (None, "another program"),
@@ -223,14 +244,18 @@ mod tests {
             fsync: true,
             full_page_writes: true,
             may_write: true,
+            utf8: true,
             ..Facts::default()
         };
         let notes = good.notes().join("; ");
         assert!(notes.contains("PostgreSQL 15.1") && notes.contains("on the server's disk"));
         assert!(!notes.contains("off") && !notes.contains("standbys"), "{notes}");
-        let bad = Facts { fsync: false, full_page_writes: false, may_write: false, ..good };
+        let bad =
+            Facts { fsync: false, full_page_writes: false, may_write: false, utf8: false, ..good };
         let notes = bad.notes().join("; ");
-        for said in ["fsync is off", "full_page_writes is off", "may read but not write"] {
+        for said in
+            ["fsync is off", "full_page_writes is off", "may read but not write", "no metadata"]
+        {
             assert!(notes.contains(said), "{notes}");
         }
         let replicated = Facts { fsync: true, standbys: "ANY 1 (a, b)".to_owned(), ..bad };

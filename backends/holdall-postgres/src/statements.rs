@@ -8,6 +8,10 @@ const CHUNK_BYTES: u32 = 256 << 10;
 const LOCKED: &str = "WITH locked AS MATERIALIZED \
     (SELECT pg_advisory_xact_lock_shared($1::bigint), pg_advisory_xact_lock($2::bigint))";
 
+/// Ends what was told of the row before.
+const UNTOLD: &str = "volume = NULL, name = NULL, bytes = NULL, written = NULL, expires = NULL, \
+    content_type = NULL, attributes = NULL";
+
 /// The $3 bytes from $2 on of a value that is in its row.
 const PART: &str = "substring(value FROM $2::bigint::integer + 1 FOR $3::bigint::integer)";
 
@@ -36,8 +40,12 @@ pub(crate) struct Statements {
     pub(crate) put_revision: String,
     /// The arguments of the function `write` in `schema.sql`.
     pub(crate) write: String,
-    /// What makes all of it.
+    /// What makes layout 1.
     pub(crate) schema: String,
+    /// What makes layout 2 of it.
+    pub(crate) describe: String,
+    /// The schema's quoted name.
+    name: String,
 }
 
 impl Statements {
@@ -65,36 +73,57 @@ impl Statements {
                 FROM unnest($1::bytea[]) WITH ORDINALITY AS asked(k, n) \
                 JOIN {schema}.rows r ON r.key = asked.k"
             ),
-            list: format!(
-                "SELECT key, size FROM {schema}.rows WHERE key >= $1 AND key < $2 \
-                ORDER BY key LIMIT $3"
-            ),
-            // The sums run along the index and stop at the limit; values are fetched only for the
-            // rows that are returned.
-            list_values: format!(
-                "SELECT revision, size, {whole}, key, more FROM ( \
-                    SELECT revision, size, value, large, key, row_number() OVER along AS place, \
-                        sum(size) OVER along AS total, lead(true) OVER along AS more \
-                    FROM {schema}.rows WHERE key >= $1 AND key < $2 \
-                    WINDOW along AS (ORDER BY key ROWS UNBOUNDED PRECEDING) LIMIT $3 \
-                ) r WHERE place = 1 OR total <= $4::bigint ORDER BY key"
-            ),
+            list: list(schema, ""),
+            list_values: list_values(schema, ""),
             put: put(&format!(
                 "{insert} DO UPDATE SET revision = excluded.revision, size = excluded.size, \
-                value = excluded.value, large = NULL"
+                value = excluded.value, large = NULL, {UNTOLD}"
             )),
             put_absent: put(&format!("{insert} DO NOTHING")),
             put_revision: put(&format!(
                 "UPDATE {schema}.rows SET revision = {given}, size = octet_length($4::bytea), \
-                value = $4::bytea, large = NULL FROM locked \
+                value = $4::bytea, large = NULL, {UNTOLD} FROM locked \
                 WHERE key = $3 AND revision = $5"
             )),
             write: format!(
-                "SELECT failed, given FROM {schema}.write($1, $2, $3, $4, $5, $6, $7, $8, $9)"
+                "SELECT failed, given FROM {schema}.write($1, $2, $3, $4, $5, $6, $7, $8, $9, \
+                $10, $11, $12, $13, $14, $15, $16)"
             ),
             schema: include_str!("schema.sql").replace("SCHEMA.", &format!("{schema}.")),
+            describe: include_str!("describe.sql").replace("SCHEMA.", &format!("{schema}.")),
+            name: schema.to_owned(),
         }
     }
+
+    /// As `list` or `list_values`, of the rows for which a condition holds. Its arguments come
+    /// behind those of the listing.
+    pub(crate) fn find(&self, values: bool, condition: &str) -> String {
+        match values {
+            true => list_values(&self.name, condition),
+            false => list(&self.name, condition),
+        }
+    }
+}
+
+fn list(schema: &str, condition: &str) -> String {
+    format!(
+        "SELECT key, size FROM {schema}.rows WHERE key >= $1 AND key < $2 {condition} \
+        ORDER BY key LIMIT $3"
+    )
+}
+
+/// The sums run along the index and stop at the limit; values are fetched only for the rows that
+/// are returned.
+fn list_values(schema: &str, condition: &str) -> String {
+    let whole = whole(schema);
+    format!(
+        "SELECT revision, size, {whole}, key, more FROM ( \
+            SELECT revision, size, value, large, key, row_number() OVER along AS place, \
+                sum(size) OVER along AS total, lead(true) OVER along AS more \
+            FROM {schema}.rows WHERE key >= $1 AND key < $2 {condition} \
+            WINDOW along AS (ORDER BY key ROWS UNBOUNDED PRECEDING) LIMIT $3 \
+        ) r WHERE place = 1 OR total <= $4::bigint ORDER BY key"
+    )
 }
 
 /// The value of row `r`, wherever it is.

@@ -1,11 +1,12 @@
 //! Writing: a batch is one call of the schema's function. A put of one row, which is what most
 //! writes are, has a statement of its own that costs the server less.
 
-use holdall_core::{Error, Expect, Key, Op, Operation, Result, Revision};
+use holdall_core::{Description, Error, Expect, Key, Op, Operation, Result, Revision};
 use tokio_postgres::types::ToSql;
 
 use crate::call::{Kind, Server, column};
 use crate::config::Values;
+use crate::find::Told;
 use crate::lock::{self, Locks};
 
 /// The number of a revision that was never given.
@@ -18,7 +19,7 @@ struct Steps<'a> {
     expected_keys: Vec<&'a [u8]>,
     /// The revision that must be there; none where nothing may be.
     expected_revisions: Vec<Option<i64>>,
-    puts: Vec<(&'a [u8], &'a [u8])>,
+    puts: Vec<(&'a [u8], &'a [u8], Option<&'a Description>)>,
     deletes: Vec<&'a [u8]>,
 }
 
@@ -38,13 +39,15 @@ impl<'a> Steps<'a> {
                 steps.expected_revisions.push(expected);
             }
             match op {
-                Op::Put { value, .. } => steps.puts.push((key.as_bytes(), value)),
+                Op::Put { value, description, .. } => {
+                    steps.puts.push((key.as_bytes(), value, description.as_deref()));
+                }
                 Op::Delete { .. } => steps.deletes.push(key.as_bytes()),
                 Op::Check { .. } => {}
             }
         }
         // Neighbours share pages of the index.
-        steps.puts.sort_unstable_by_key(|(key, _)| *key);
+        steps.puts.sort_unstable_by_key(|(key, ..)| *key);
         steps.deletes.sort_unstable();
         steps
     }
@@ -59,7 +62,7 @@ impl Server {
     /// Lets the steps happen, all or nothing. Each key is named once.
     pub(crate) async fn write(&self, operation: Operation, ops: &[Op]) -> Result<Revision> {
         match ops {
-            [Op::Put { key, value, expect }] if !self.is_large(value) => {
+            [Op::Put { key, value, expect, description: None }] if !self.is_large(value) => {
                 self.put(operation, key, value, expect).await
             }
             ops => self.batch(operation, ops).await,
@@ -97,7 +100,10 @@ impl Server {
     async fn batch(&self, operation: Operation, ops: &[Op]) -> Result<Revision> {
         let locks = Locks::of(&self.schema, ops, self.locks_max);
         let steps = Steps::new(ops);
-        let (keys, values): (Vec<&[u8]>, Vec<&[u8]>) = steps.puts.into_iter().unzip();
+        let keys: Vec<&[u8]> = steps.puts.iter().map(|(key, ..)| *key).collect();
+        let values: Vec<&[u8]> = steps.puts.iter().map(|(_, value, _)| *value).collect();
+        let told = steps.puts.iter().map(|(.., told)| *told);
+        let told = if self.describes { Told::of(operation, told)? } else { Told::default() };
         let form = self.values.as_str();
         let answer = self
             .call(
@@ -114,6 +120,13 @@ impl Server {
                     &steps.deletes,
                     &form,
                     &self.large_above,
+                    &told.volumes,
+                    &told.names,
+                    &told.bytes,
+                    &told.written,
+                    &told.expires,
+                    &told.content_types,
+                    &told.attributes,
                 ],
             )
             .await?;
