@@ -21,9 +21,9 @@
 //!   to it once. Between keys there is no order.
 //! - Where the back can check revisions, it is told what it must hold, so that a write that was
 //!   sent earlier and arrives late cannot undo a newer one.
-//! - One opener at a time: whoever opens the queue writes the owner's row, every change of the front
-//!   expects it as it was, and so an earlier opener finds itself `Closed`. Nobody else may write
-//!   to the back's keys; if somebody does, what was acknowledged here comes after.
+//! - One opener at a time: whoever opens the queue writes the owner's row, every change of the
+//!   front expects it as it was, and so an earlier opener finds itself `Closed`. Nobody else may
+//!   write to the back's keys; if somebody does, what was acknowledged here comes after.
 //!
 //! There are no batches: the back could not show one whole. Opening lists what waits and goes on
 //! with it. Memory: some 200 bytes a key that waits, and `calls_max` values on their way.

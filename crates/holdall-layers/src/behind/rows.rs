@@ -4,7 +4,7 @@
 //! |---|---|
 //! | `behind/owner` | a line of text that ends with the opener's random number |
 //! | `behind/w/<key>` | a write that waits: the byte 1 and the value, or nothing for a delete |
-//! | `behind/t/<key>` | of a key that is there, in the back: its revision there, and the one shown |
+//! | `behind/t/<key>` | of a key that is in the back: its revision there, and the one shown |
 //!
 //! A revision that is shown is a word: `w` and the front's revision of the row that waited, or `b`
 //! and the back's revision of a value that never waited. So a revision does not change when its

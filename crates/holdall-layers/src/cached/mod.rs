@@ -36,10 +36,12 @@ mod flights;
 mod front;
 mod guard;
 mod held;
+mod memory;
+mod read;
 mod settings;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::AtomicUsize;
 
 use bytes::Bytes;
 use futures::channel::oneshot;
@@ -54,19 +56,14 @@ pub use settings::{CacheDisk, CacheSettings, Writes};
 
 use counts::{Counters, count};
 use disk::Disk;
-use flights::{Answer, Flights};
+use flights::Flights;
 use front::Front;
 use guard::{Guard, Ticket};
 use held::{Copies, Held};
+use memory::Memory;
 
-/// How many values are brought in behind readers' backs at once.
-const FILLS_MAX: usize = 4;
 /// Of how many keys the current revision is remembered where copies lie on a disk or in front.
 const NAMES_MAX: usize = 100_000;
-/// What the maps take for one value, about.
-const ENTRY_BYTES: usize = 160;
-/// A read that moves no bytes of a value, and still tells its revision.
-const NOTHING: ByteRange = ByteRange { start: 0, end: Some(0) };
 
 /// A backend whose values are kept nearer too. See the module's head.
 #[derive(Debug)]
@@ -83,64 +80,27 @@ struct Shared {
     /// Current revisions of keys whose copies lie further off.
     names: foyer::Cache<Key, Revision>,
     copies: Option<Box<dyn Copies>>,
+    /// Whether nobody but this process reaches the back.
+    alone: bool,
     guard: Guard,
     flights: Arc<Flights>,
     fills: AtomicUsize,
     counters: Counters,
 }
 
-/// Copies in memory. All of them are current as far as this process knows.
-#[derive(Debug)]
-struct Memory {
-    cache: foyer::Cache<Key, Held>,
-    /// What one entry may take.
-    entry_bytes_max: usize,
-}
-
-fn weight(key: &Key, held: &Held) -> usize {
-    ENTRY_BYTES + key.as_bytes().len() + held.bytes.len()
-}
-
-impl Memory {
-    fn new(settings: &CacheSettings) -> Self {
-        let bytes = usize::try_from(settings.memory_bytes).unwrap_or(usize::MAX);
-        // A shard has room for several of the largest values.
-        let largest = usize::try_from(settings.value_bytes_max).unwrap_or(usize::MAX);
-        let shards = (bytes / largest.saturating_mul(4).max(1)).clamp(1, 16);
-        let cache = foyer::CacheBuilder::new(bytes).with_shards(shards).with_weighter(weight);
-        Self { cache: cache.build(), entry_bytes_max: bytes / shards }
-    }
-
-    fn insert(&self, key: &Key, held: &Held) {
-        if weight(key, held) <= self.entry_bytes_max {
-            self.cache.insert(key.clone(), Held { earlier: false, ..held.clone() });
-        } else {
-            self.cache.remove(key);
-        }
-    }
-}
-
-/// What a look at the back says of a copy.
-enum Compared {
-    Current,
-    Gone,
-    Other,
-}
-
 impl Shared {
     /// Whether no other process can have changed what this one knows of the key.
     fn trusts(&self, key: &Key) -> bool {
-        let alone = self.back.profile().reach == Reach::Process;
-        (alone || self.settings.is_written_once(key.as_str())) && !self.guard.doubts(key)
+        (self.alone || self.settings.is_written_once(key.as_str())) && !self.guard.doubts(key)
     }
 
     fn in_memory(&self, key: &Key) -> Option<Held> {
-        Some(self.memory.as_ref()?.cache.get(key)?.value().clone())
+        self.memory.as_ref()?.get(key)
     }
 
     fn forget(&self, key: &Key) {
         if let Some(memory) = &self.memory {
-            memory.cache.remove(key);
+            memory.remove(key);
         }
         self.names.remove(key);
     }
@@ -172,169 +132,6 @@ impl Shared {
         {
             count(&self.counters.failures);
         }
-    }
-
-    /// A copy that is kept further off, and was not kept by another one of other keys' promises.
-    async fn further_off(&self, key: &Key, range: ByteRange) -> Option<Held> {
-        let found = self.copies.as_ref()?.load(key, range).await;
-        let found = found.unwrap_or_else(|_| {
-            count(&self.counters.failures);
-            None
-        });
-        found.filter(|held| !held.earlier || self.settings.is_written_once(key.as_str()))
-    }
-
-    /// Asks the back whether a copy is current.
-    async fn look(&self, key: &Key, held: &Held) -> Result<Compared> {
-        count(&self.counters.looks);
-        Ok(match self.back.get(key, NOTHING).await? {
-            None => Compared::Gone,
-            Some(now) if now.revision == held.revision && now.size == held.size => {
-                Compared::Current
-            }
-            Some(_) => Compared::Other,
-        })
-    }
-
-    fn hit(&self, counter: &AtomicU64, held: &Held, range: ByteRange) -> Result<Option<Object>> {
-        let object = held.object(range)?;
-        count(counter);
-        self.counters.hit_bytes.fetch_add(object.value.len() as u64, Ordering::Relaxed);
-        Ok(Some(object))
-    }
-
-    async fn read(self: &Arc<Self>, key: &Key, range: ByteRange) -> Result<Option<Object>> {
-        range.clip(0)?;
-        let trusted = self.trusts(key);
-        let counters = &self.counters;
-        let near = self.in_memory(key);
-        if let (Some(held), true) = (&near, trusted) {
-            return self.hit(&counters.memory_hits, held, range);
-        }
-        let ticket = self.guard.ticket(key);
-        let (counter, found) = match near {
-            Some(held) => (&counters.memory_hits, Some(held)),
-            None => (&counters.kept_hits, self.further_off(key, range).await),
-        };
-        if let Some(held) = found {
-            let known = trusted && self.names.get(key).is_some_and(|r| *r == held.revision);
-            let compared = if known { Compared::Current } else { self.look(key, &held).await? };
-            match compared {
-                Compared::Current => {
-                    self.note(ticket, key, &held);
-                    return self.hit(counter, &held, range);
-                }
-                Compared::Gone => {
-                    self.forget(key);
-                    return Ok(None);
-                }
-                Compared::Other => {}
-            }
-        }
-        count(&counters.misses);
-        if range == ByteRange::ALL {
-            self.read_whole(key, trusted).await
-        } else {
-            self.read_part(ticket, key, range).await
-        }
-    }
-
-    async fn read_whole(self: &Arc<Self>, key: &Key, trusted: bool) -> Result<Option<Object>> {
-        let (answer, led) = self.fill(key).await;
-        let found = answer?;
-        if !led {
-            count(&self.counters.shared);
-        }
-        if led || trusted {
-            return found.map(|held| held.object(ByteRange::ALL)).transpose();
-        }
-        // The shared read may have begun before this call did, and others may write to the back.
-        if let Some(held) = &found
-            && let Compared::Current = self.look(key, held).await?
-        {
-            return held.object(ByteRange::ALL).map(Some);
-        }
-        self.back.get(key, ByteRange::ALL).await
-    }
-
-    async fn read_part(
-        self: &Arc<Self>,
-        ticket: Ticket,
-        key: &Key,
-        range: ByteRange,
-    ) -> Result<Option<Object>> {
-        let Some(found) = self.back.get(key, range).await? else { return Ok(None) };
-        if found.value.len() as u64 == found.size {
-            let held = Held::whole(key, found.clone())?;
-            self.keep(ticket, key, &held).await;
-        } else if self.settings.ranges_fill && found.size <= self.settings.value_bytes_max {
-            self.fill_behind(key);
-        }
-        Ok(Some(found))
-    }
-
-    /// Reads the whole value, once for all who ask meanwhile, and keeps it. True if this call was
-    /// the first of them.
-    async fn fill(self: &Arc<Self>, key: &Key) -> (Answer, bool) {
-        let ticket = self.guard.ticket(key);
-        let (shared, name) = (Arc::clone(self), key.clone());
-        let (flight, led) = self.flights.board(key, ticket.version, async move {
-            let Some(found) = shared.back.get(&name, ByteRange::ALL).await? else {
-                return Ok(None);
-            };
-            let held = Held::whole(&name, found)?;
-            shared.keep(ticket, &name, &held).await;
-            Ok(Some(held))
-        });
-        (flight.await, led)
-    }
-
-    /// Brings the whole value in while its reader goes on; or does not, if enough is on its way.
-    fn fill_behind(self: &Arc<Self>, key: &Key) {
-        if self.fills.fetch_add(1, Ordering::AcqRel) >= FILLS_MAX {
-            self.fills.fetch_sub(1, Ordering::AcqRel);
-            return;
-        }
-        let (shared, key) = (Arc::clone(self), key.clone());
-        self.env.spawn(async move {
-            // Whoever needs the value hears of the error when he asks for it.
-            drop(shared.fill(&key).await);
-            shared.fills.fetch_sub(1, Ordering::AcqRel);
-        });
-    }
-
-    /// The answers from memory, if they are all there, and are of one moment where that is
-    /// promised; otherwise what the back says.
-    async fn read_many(&self, keys: &[Key]) -> Result<Vec<Option<Object>>> {
-        let tickets: Vec<Ticket> = keys.iter().map(|key| self.guard.ticket(key)).collect();
-        let trusted = |key: &&Key| self.trusts(key);
-        let near: Vec<Option<Held>> = keys
-            .iter()
-            .map(|key| Some(key).filter(trusted).and_then(|k| self.in_memory(k)))
-            .collect();
-        let all_near = near.iter().all(Option::is_some);
-        let whole = !self.back.profile().atomic
-            || (all_near && tickets.iter().all(|ticket| self.guard.is_current(*ticket)));
-        let wanted: Vec<usize> =
-            (0..keys.len()).filter(|at| !whole || near[*at].is_none()).collect();
-        let mut answers = vec![None; keys.len()];
-        if !wanted.is_empty() {
-            let asked: Vec<Key> = wanted.iter().map(|at| keys[*at].clone()).collect();
-            for (at, found) in wanted.iter().zip(self.back.get_many(&asked).await?) {
-                count(&self.counters.misses);
-                if let Some(found) = &found {
-                    let held = Held::whole(&keys[*at], found.clone())?;
-                    self.keep(tickets[*at], &keys[*at], &held).await;
-                }
-                answers[*at] = found;
-            }
-        }
-        for (at, held) in near.into_iter().enumerate().filter(|_| whole) {
-            if let Some(held) = held {
-                answers[at] = self.hit(&self.counters.memory_hits, &held, ByteRange::ALL)?;
-            }
-        }
-        Ok(answers)
     }
 
     /// Makes a write in a task of its own, so that one whose caller goes away leaves no doubt.
@@ -421,6 +218,7 @@ impl Cached {
         }
         let names = foyer::CacheBuilder::new(NAMES_MAX).with_shards(16).build();
         let shared = Shared {
+            alone: back.profile().reach == Reach::Process,
             back,
             env: env.clone(),
             memory: (settings.memory_bytes > 0).then(|| Memory::new(&settings)),
@@ -467,7 +265,11 @@ impl Backend for Cached {
     }
 
     async fn get(&self, key: &Key, range: ByteRange) -> Result<Option<Object>> {
-        self.shared.read(key, range).await
+        if let Some(answer) = self.shared.read_near(key, range) {
+            return answer;
+        }
+        // In a box of its own, so that a hit is not moved about with all that a miss needs.
+        Box::pin(self.shared.read(key, range)).await
     }
 
     async fn get_many(&self, keys: &[Key]) -> Result<Vec<Option<Object>>> {
@@ -519,7 +321,7 @@ impl Backend for Cached {
     async fn health(&self) -> Result<Health> {
         let mut health = self.shared.back.health().await?;
         let counts = self.counts();
-        let memory = self.shared.memory.as_ref().map_or(0, |memory| memory.cache.usage());
+        let memory = self.shared.memory.as_ref().map_or(0, |memory| memory.usage());
         let copies = self.shared.copies.as_ref().map(|copies| format!(", {}", copies.note()));
         let doubted = self.shared.guard.doubted();
         health.notes.push(format!(

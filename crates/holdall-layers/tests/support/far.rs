@@ -1,4 +1,5 @@
 //! A store that others can reach too, or whose answers take their time.
+#![allow(dead_code, reason = "each test file uses a part of it")]
 
 use std::sync::Arc;
 use std::time::Duration;
