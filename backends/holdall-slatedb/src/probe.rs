@@ -3,7 +3,7 @@
 //! By them an old writer is fenced off. On a store that ignores them two could write at once and
 //! each would be told that all is well.
 
-use futures::{TryStreamExt, future};
+use futures::future;
 use holdall_core::{Bytes, Env, Error, ErrorKind, Operation, Result};
 use slatedb::object_store::path::Path;
 use slatedb::object_store::{
@@ -15,15 +15,14 @@ use crate::store::Store;
 
 /// How many create one object at once.
 const RACERS: usize = 8;
-/// How often a crowd that was turned away as a whole tries again.
-const ROUNDS: usize = 3;
+/// What they create: a crowd that was turned away as a whole tries again.
+const RACES: [&str; 3] = ["race-0", "race-1", "race-2"];
 
 /// Tries the store out under its root, and removes what that wrote. `updates` says whether
 /// replacing under a condition is wanted too.
 pub(crate) async fn probe(store: &Store, env: &Env, updates: bool) -> Result<()> {
     let run = env.random::<8>().map(|byte| format!("{byte:02x}")).concat();
-    let folder = store.root.clone().join(".holdall-probe").join(run);
-    let probe = Probe { store, env, folder };
+    let probe = Probe { store, env, run };
     let found = probe.run(updates).await;
     let removed = probe.remove().await;
     found?;
@@ -33,10 +32,15 @@ pub(crate) async fn probe(store: &Store, env: &Env, updates: bool) -> Result<()>
 struct Probe<'a> {
     store: &'a Store,
     env: &'a Env,
-    folder: Path,
+    run: String,
 }
 
 impl Probe<'_> {
+    /// The objects lie beside the store's folders: a directory would keep an empty one of ours.
+    fn path(&self, name: &str) -> Path {
+        self.store.root.clone().join(format!(".holdall-probe-{}-{name}", self.run))
+    }
+
     async fn run(&self, updates: bool) -> Result<()> {
         let first = self.creates().await?;
         if updates {
@@ -100,12 +104,11 @@ impl Probe<'_> {
 
     /// Of many who create at once one succeeds, and its value is there.
     async fn races(&self) -> Result<()> {
-        for round in 0..ROUNDS {
-            let name = format!("race-{round}");
+        for name in RACES {
             let values: Vec<String> = (0..RACERS)
                 .map(|racer| format!("{racer} {}", u64::from_le_bytes(self.env.random())))
                 .collect();
-            let puts = values.iter().map(|value| self.put(&name, value, PutMode::Create));
+            let puts = values.iter().map(|value| self.put(name, value, PutMode::Create));
             let answers = future::join_all(puts).await;
             let won: Vec<&String> = values
                 .iter()
@@ -116,7 +119,7 @@ impl Probe<'_> {
             match won.as_slice() {
                 // Turned away as a crowd; nothing was learnt.
                 [] => {}
-                [one] if self.value(&name).await? == one.as_str() => return Ok(()),
+                [one] if self.value(name).await? == one.as_str() => return Ok(()),
                 _ => return Err(unfit("lets more than one of many racing creators win")),
             }
         }
@@ -125,22 +128,23 @@ impl Probe<'_> {
     }
 
     async fn put(&self, name: &str, value: &str, mode: PutMode) -> Result<PutResult, StoreError> {
-        let path = self.folder.clone().join(name);
         let options = PutOptions { mode, ..PutOptions::default() };
         let payload = PutPayload::from(value.to_owned());
-        self.store.asking.put_opts(&path, payload, options).await
+        self.store.asking.put_opts(&self.path(name), payload, options).await
     }
 
     async fn value(&self, name: &str) -> Result<Bytes> {
-        let path = self.folder.clone().join(name);
+        let path = self.path(name);
         let read = async { self.store.asking.get(&path).await?.bytes().await };
         read.await.map_err(|error| self.failed(&error))
     }
 
     async fn remove(&self) -> Result<()> {
-        let listed = self.store.asking.list(Some(&self.folder)).try_collect::<Vec<_>>().await;
-        let listed = listed.map_err(|error| self.failed(&error))?;
-        let removing = listed.iter().map(|meta| self.store.asking.delete(&meta.location));
+        let names = ["create"].into_iter().chain(RACES);
+        let removing = names.map(|name| async move {
+            let path = self.path(name);
+            self.store.asking.delete(&path).await
+        });
         for removed in future::join_all(removing).await {
             match removed {
                 Ok(()) | Err(StoreError::NotFound { .. }) => {}
