@@ -130,6 +130,30 @@ impl Fixture for Whole {
     }
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stack_has_them_in_its_order_and_hands_them_out() {
+    let front: Arc<dyn Backend> = Arc::new(Memory::new());
+    let stack = Stack::new(Arc::new(Memory::new()))
+        .with_writes_behind(Arc::clone(&front), BehindSettings::default())
+        .with_cache_in(front, small())
+        .with_prefix("part/")
+        .with_retries(Retries::default())
+        .open(&env())
+        .await
+        .unwrap();
+    let shown = format!("{:?}", stack.backend);
+    let places: Vec<usize> =
+        ["Prefixed", "Cached", "Behind", "Retrying"].map(|n| shown.find(n).unwrap()).into();
+    assert!(places.is_sorted(), "from the outside in: {shown}");
+    let key = holdall_core::Key::parse("a").unwrap();
+    stack.backend.put(&key, "1".into(), holdall_core::Expect::Absent).await.unwrap();
+    stack.backend.get(&key, holdall_core::ByteRange::ALL).await.unwrap().unwrap();
+    assert_eq!(stack.cache.unwrap().counts().memory_hits, 1);
+    let behind = stack.behind.unwrap();
+    behind.flush().await.unwrap();
+    assert_eq!(behind.backlog().rows, 0);
+}
+
 mod cached_memory {
     use super::*;
 
