@@ -20,6 +20,7 @@ use crate::health::{HealthPolicy, Watch, Watches};
 use crate::registry;
 use crate::settings::Settings;
 use crate::stats::{Keeper, Source};
+use crate::volumes;
 
 /// Volumes on two backends: one for their catalogs, one for their data. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -33,6 +34,8 @@ pub(crate) struct Shared {
     settings: Settings,
     catalog: Stacked,
     data: Stacked,
+    /// What stands in front of them.
+    fronts: Vec<Stacked>,
     pub(crate) watches: Watches,
     stats: Option<Arc<Keeper>>,
     /// The volumes that are open, so that each is open once; nothing once the engine is closed.
@@ -132,20 +135,22 @@ impl EngineBuilder {
         settings.data.health.check()?;
         let env = self.env.unwrap_or_else(holdall_runtime::env);
         let limits = Limits { calls_max: settings.calls_max, deadline: settings.deadline };
-        let mut sources = Vec::new();
-        let mut open = async |own: Option<Arc<dyn Backend>>, config: &BackendConfig, role| {
-            let location = &config.location;
-            let (stacked, is_own) = match own {
-                Some(backend) => (registry::wrap(backend, limits, &env).await?, true),
-                None => (registry::open(location, &settings.holder, limits, &env).await?, false),
+        let (mut sources, mut fronts) = (Vec::new(), Vec::new());
+        let mut open =
+            async |own: Option<Arc<dyn Backend>>, config: &BackendConfig, once: &[String], role| {
+                if let Some(backend) = own {
+                    return registry::wrap(backend, limits, &env).await;
+                }
+                let holder = &settings.holder;
+                let opened = registry::open_configured(config, once, holder, limits, &env).await?;
+                if let Some(metrics) = &opened.stacked.metrics {
+                    let (location, metrics) = (config.location.clone(), metrics.clone());
+                    sources.push(Source { location, role, metrics });
+                }
+                fronts.extend(opened.front);
+                Ok(opened.stacked)
             };
-            if let (Some(metrics), false) = (&stacked.metrics, is_own) {
-                let (location, metrics) = (location.clone(), metrics.clone());
-                sources.push(Source { location, role, metrics });
-            }
-            Ok::<_, Error>(stacked)
-        };
-        let catalog = open(self.catalog, &settings.catalog, "catalog").await?;
+        let catalog = open(self.catalog, &settings.catalog, &[], "catalog").await?;
         if !catalog.backend.profile().atomic {
             let engine = catalog.backend.profile().engine;
             let message = format!(
@@ -154,7 +159,11 @@ impl EngineBuilder {
             return Err(Error::unsupported(Operation::Open, message)
                 .with_location(&settings.catalog.location));
         }
-        let data = open(self.data, &settings.data, "data").await?;
+        let once = match settings.data.is_alone() {
+            true => Vec::new(),
+            false => volumes::written_once(catalog.backend.as_ref()).await?,
+        };
+        let data = open(self.data, &settings.data, &once, "data").await?;
         let stats = settings.stats.clone();
         let stats = stats.map(|folder| Keeper::start(folder, &settings.holder, sources, &env));
         let watch = |stacked: &Stacked, config: &BackendConfig| {
@@ -163,7 +172,7 @@ impl EngineBuilder {
         let watches =
             Watches::new(watch(&catalog, &settings.catalog), watch(&data, &settings.data));
         let open = Mutex::new(Some(HashMap::new()));
-        let shared = Shared { env, settings, catalog, data, watches, stats, open };
+        let shared = Shared { env, settings, catalog, data, fronts, watches, stats, open };
         Ok(Engine { shared: Arc::new(shared) })
     }
 }
@@ -379,7 +388,14 @@ impl Engine {
         for (_, volume) in self.shared.open.lock().await.take().into_iter().flatten() {
             done = done.and(volume.close().await);
         }
-        for stacked in [&self.shared.data, &self.shared.catalog] {
+        let Shared { data, catalog, fronts, .. } = &*self.shared;
+        for stacked in [data, catalog].into_iter().chain(fronts) {
+            if let Some(cache) = &stacked.cache {
+                done = done.and(cache.close().await);
+            }
+            if let Some(behind) = &stacked.behind {
+                behind.close().await;
+            }
             if let Some(journal) = &stacked.journal {
                 done = done.and(journal.close().await);
             }

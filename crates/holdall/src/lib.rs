@@ -156,7 +156,9 @@ mod stats;
 pub use holdall_core::units;
 mod volumes;
 
-pub use config::{BackendConfig, Config, Examined, VolumeConfig};
+pub use config::{
+    BackendConfig, CacheConfig, Config, Examined, FrontConfig, FrontPolicy, VolumeConfig,
+};
 pub use engine::{Engine, EngineBuilder, EngineMetrics, ReadOptions, WriteOptions};
 pub use health::{BackendHealth, EngineHealth, HealthPolicy, HealthState, ask as ask_health};
 pub use registry::{BACKENDS, KnownBackend};
@@ -172,7 +174,7 @@ pub use holdall_core::{
     ErrorKind, Expect, Health, KEY_BYTES_MAX, Key, List, Location, Memory, Object, Op, Operation,
     Page, Profile, Reach, Result, Revision, Row, Stopwatch, Timestamp, async_trait,
 };
-pub use holdall_layers::{CallMetrics, Latency, Limits, Metrics, Stacked};
+pub use holdall_layers::{CallMetrics, Latency, Limits, Metrics, Stacked, Writes};
 /// The real clock, chance and threads, on the tokio runtime that this is called in.
 pub use holdall_runtime::env;
 pub use holdall_volume::format::chunk::{Content, Digest};

@@ -301,14 +301,7 @@ impl Engine {
     }
 
     async fn names(&self) -> Result<Vec<(String, VolumeId)>> {
-        let rows = self.catalog().list_all(NAMES, true).await?;
-        let mut names = Vec::with_capacity(rows.len());
-        for row in rows {
-            let name = row.key.as_str().strip_prefix(NAMES).unwrap_or_default().to_owned();
-            let value = row.object.map(|object| object.value).unwrap_or_default();
-            names.push((name, decode_id(&row.key, &value)?));
-        }
-        Ok(names)
+        names(self.catalog().as_ref()).await
     }
 
     /// A new volume must not hide one whose catalog was lost.
@@ -347,6 +340,24 @@ impl Engine {
         remove_all(&self.catalog(), CatalogKeys::new(id).root(), true).await?;
         self.catalog().delete(&removed_key(id), Expect::Any).await
     }
+}
+
+async fn names(catalog: &dyn Backend) -> Result<Vec<(String, VolumeId)>> {
+    let rows = catalog.list_all(NAMES, true).await?;
+    let mut names = Vec::with_capacity(rows.len());
+    for row in rows {
+        let name = row.key.as_str().strip_prefix(NAMES).unwrap_or_default().to_owned();
+        let value = row.object.map(|object| object.value).unwrap_or_default();
+        names.push((name, decode_id(&row.key, &value)?));
+    }
+    Ok(names)
+}
+
+/// What the keys of all segments of a catalog's volumes begin with: no segment's name is ever
+/// given again, so a copy of one is true for ever.
+pub(crate) async fn written_once(catalog: &dyn Backend) -> Result<Vec<String>> {
+    let names = names(catalog).await?;
+    Ok(names.into_iter().map(|(_, id)| DataKeys::new(id).segments()).collect())
 }
 
 async fn remove_all(backend: &Arc<dyn Backend>, prefix: &str, atomic: bool) -> Result<()> {

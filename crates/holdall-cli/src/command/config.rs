@@ -62,7 +62,12 @@ impl Config {
             let result = look_at(app, backend).await;
             let location = Some(backend.location.clone());
             let name = Some(name.clone());
-            findings.push(Finding { what: "backend", name, location, result });
+            findings.push(Finding { what: "backend", name: name.clone(), location, result });
+            if let Some(front) = &backend.front {
+                let result = look_at(app, &BackendConfig::new(front.location.clone())).await;
+                let location = Some(front.location.clone());
+                findings.push(Finding { what: "front of", name, location, result });
+            }
         }
         for name in file.volumes.keys() {
             let result = volume(app, &file, name, apply).await;
@@ -134,6 +139,12 @@ async fn volume(
 ) -> std::result::Result<String, holdall::Error> {
     let mut settings = file.settings(name, &app.global.home)?;
     settings.holder = "holdall config".to_owned();
+    if !apply {
+        // A cache's folder and a queue of late writes are for one process, and that may be at work.
+        for backend in [&mut settings.catalog, &mut settings.data] {
+            (backend.cache, backend.front) = (None, None);
+        }
+    }
     let engine = Engine::open(settings).await?;
     let looked = compare(&engine, file, name, apply).await;
     let closed = engine.close().await;

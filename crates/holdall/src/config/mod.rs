@@ -24,9 +24,10 @@ mod read;
 mod tree;
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use holdall_core::{Error, Location, Operation, Result};
+use holdall_layers::Writes;
 use holdall_volume::format::policy::Policy;
 
 use crate::health::HealthPolicy;
@@ -50,6 +51,44 @@ pub struct BackendConfig {
     pub zone: Option<String>,
     /// When it counts as healthy.
     pub health: HealthPolicy,
+    /// The copies of its values that are nearer, if there are to be some.
+    pub cache: Option<CacheConfig>,
+    /// The backend in front of it, if there is to be one.
+    pub front: Option<FrontConfig>,
+}
+
+/// Copies of a backend's values in memory and on a disk.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CacheConfig {
+    /// How many bytes of them are in memory.
+    pub memory_bytes: u64,
+    /// In which folder they are too, and how many bytes.
+    pub disk: Option<(PathBuf, u64)>,
+    /// What happens to values that are written.
+    pub writes: Writes,
+}
+
+/// A backend in front of another.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FrontConfig {
+    /// Where it is.
+    pub location: Location,
+    /// How many bytes of copies it holds, or of writes that wait for the other.
+    pub bytes: u64,
+    /// What it is for.
+    pub policy: FrontPolicy,
+}
+
+/// What a front does with values that are written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum FrontPolicy {
+    /// Keeps a copy of what the backend behind it has taken.
+    #[default]
+    Through,
+    /// Keeps copies only of what is read.
+    Around,
+    /// Takes them, and brings them to the backend behind it later.
+    Behind,
 }
 
 /// What a volume is to be like.
@@ -164,7 +203,13 @@ impl Config {
 impl BackendConfig {
     /// A backend of which nothing but its location is said.
     pub fn new(location: Location) -> Self {
-        Self { location, zone: None, health: HealthPolicy::default() }
+        let health = HealthPolicy::default();
+        Self { location, zone: None, health, cache: None, front: None }
+    }
+
+    /// Whether nothing is in front of it.
+    pub(crate) fn is_alone(&self) -> bool {
+        self.cache.is_none() && self.front.is_none()
     }
 }
 

@@ -1,21 +1,29 @@
 //! From the tree of texts to a configuration. What is wrong is noted, and reading goes on.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
 
 use holdall_core::{Error, Location, Result};
+use holdall_layers::{CacheSettings, Writes};
 use holdall_volume::format::policy::Policy;
 
 use super::tree::{Fields, Node};
-use super::{BackendConfig, Config, Examined, VolumeConfig, environment, wrong};
+use super::{
+    BackendConfig, CacheConfig, Config, Examined, FrontConfig, FrontPolicy, VolumeConfig,
+    environment, wrong,
+};
 use crate::health::HealthPolicy;
 use crate::secrets::refuse_literal;
 use crate::settings::{parse_location, set_policy_field};
-use crate::units::{nearest, parse_duration};
+use crate::units::{nearest, parse_duration, parse_size};
 
 /// What a configuration may have, and what its parts may have.
 const PARTS: [&str; 2] = ["backends", "volumes"];
-const BACKEND_FIELDS: [&str; 3] = ["url", "zone", "health"];
+const BACKEND_FIELDS: [&str; 5] = ["url", "zone", "health", "cache", "front"];
 const HEALTH_FIELDS: [&str; 3] = ["interval", "timeout", "failures"];
+const CACHE_FIELDS: [&str; 3] = ["memory", "disk", "policy"];
+const DISK_FIELDS: [&str; 2] = ["path", "size"];
+const FRONT_FIELDS: [&str; 3] = ["url", "size", "policy"];
 const VOLUME_FIELDS: [&str; 10] = [
     "catalog",
     "tiers",
@@ -75,12 +83,63 @@ impl Reader {
         let mut fields = node.map(at, &BACKEND_FIELDS, &mut self.problems);
         let zone = fields.take_text("zone", &mut self.problems);
         let health = fields.take("health").map(|node| self.health(node, &format!("{at}.health")));
+        let cache = fields.take("cache").map(|node| self.cache(node, &format!("{at}.cache")));
+        let front = fields.take("front").map(|node| self.front(node, &format!("{at}.front")));
+        let location = self.needed_url(&mut fields, at)?;
+        // Without a front that is to be there, the backend would not be what was asked for.
+        let front = match front {
+            Some(None) => return None,
+            front => front.flatten(),
+        };
+        let copies = front.as_ref().is_some_and(|front| front.policy != FrontPolicy::Behind);
+        if copies && cache.as_ref().is_some_and(|cache| cache.disk.is_some()) {
+            self.wrong(at, "copies go either to the cache's `disk` or to `front`; choose one");
+            return None;
+        }
+        let health = health.unwrap_or_default();
+        Some(BackendConfig { location, zone, health, cache, front })
+    }
+
+    fn cache(&mut self, node: Node, at: &str) -> CacheConfig {
+        let mut fields = node.map(at, &CACHE_FIELDS, &mut self.problems);
+        let memory_bytes = self.value(&mut fields, "memory", parse_size);
+        let memory_bytes = memory_bytes.unwrap_or(CacheSettings::default().memory_bytes);
+        let writes = self.value(&mut fields, "policy", |text| {
+            one_of(text, &[("write-through", Writes::Through), ("write-around", Writes::Around)])
+        });
+        let disk = fields.take("disk").and_then(|node| self.disk(node, &format!("{at}.disk")));
+        CacheConfig { memory_bytes, disk, writes: writes.unwrap_or_default() }
+    }
+
+    fn disk(&mut self, node: Node, at: &str) -> Option<(PathBuf, u64)> {
+        let mut fields = node.map(at, &DISK_FIELDS, &mut self.problems);
+        let path = fields.take_text("path", &mut self.problems).filter(|path| !path.is_empty());
+        let size = self.value(&mut fields, "size", parse_size);
+        if path.is_none() || size.is_none() {
+            self.wrong(at, "it needs a `path` and a `size`");
+        }
+        Some((PathBuf::from(path?), size?))
+    }
+
+    fn front(&mut self, node: Node, at: &str) -> Option<FrontConfig> {
+        let mut fields = node.map(at, &FRONT_FIELDS, &mut self.problems);
+        let bytes = self.value(&mut fields, "size", parse_size);
+        let policy = self.value(&mut fields, "policy", |text| {
+            let (through, around) = (FrontPolicy::Through, FrontPolicy::Around);
+            let behind = ("write-behind", FrontPolicy::Behind);
+            one_of(text, &[("write-through", through), ("write-around", around), behind])
+        });
+        let location = self.needed_url(&mut fields, at)?;
+        let bytes = bytes.unwrap_or(CacheSettings::default().front_bytes);
+        Some(FrontConfig { location, bytes, policy: policy.unwrap_or_default() })
+    }
+
+    fn needed_url(&mut self, fields: &mut Fields<'_>, at: &str) -> Option<Location> {
         let Some(url) = fields.take_text("url", &mut self.problems) else {
             self.wrong(at, "it has no `url`");
             return None;
         };
-        let location = self.url(&url, &format!("{at}.url"))?;
-        Some(BackendConfig { location, zone, health: health.unwrap_or_default() })
+        self.url(&url, &format!("{at}.url"))
     }
 
     fn health(&mut self, node: Node, at: &str) -> HealthPolicy {
@@ -183,15 +242,38 @@ impl Reader {
 /// Every field of a backend and of a volume, as paths below its name.
 #[cfg(test)]
 pub(super) fn field_paths() -> (BTreeSet<String>, BTreeSet<String>) {
-    let all = |fields: &[&str], nested: &str, inner: &[&str]| {
-        let plain = fields.iter().filter(|field| **field != nested);
-        let below = inner.iter().map(|field| format!("{nested}.{field}"));
-        plain.map(|field| (*field).to_owned()).chain(below).collect()
+    let paths = |fields: &[&str], nested: &[(&str, &[&str])]| {
+        let is_nested = |field: &str| nested.iter().any(|(name, _)| *name == field);
+        let plain = fields.iter().filter(|field| !is_nested(field)).map(|field| (*field).into());
+        let below = nested
+            .iter()
+            .flat_map(|(name, inner)| inner.iter().map(move |field| format!("{name}.{field}")));
+        plain.chain(below).collect::<BTreeSet<String>>()
     };
-    let tiers: Vec<String> =
-        TIERS.iter().flat_map(|tier| TIER_FIELDS.map(|field| format!("{tier}.{field}"))).collect();
-    let tiers: Vec<&str> = tiers.iter().map(String::as_str).collect();
-    (all(&BACKEND_FIELDS, "health", &HEALTH_FIELDS), all(&VOLUME_FIELDS, "tiers", &tiers))
+    let backend = paths(
+        &BACKEND_FIELDS,
+        &[
+            ("health", &HEALTH_FIELDS),
+            ("cache", &["memory", "policy", "disk.path", "disk.size"]),
+            ("front", &FRONT_FIELDS),
+        ],
+    );
+    assert_eq!((CACHE_FIELDS, DISK_FIELDS), (["memory", "disk", "policy"], ["path", "size"]));
+    assert_eq!((TIERS, TIER_FIELDS), (["hot"], ["backends"]));
+    (backend, paths(&VOLUME_FIELDS, &[("tiers", &["hot.backends"])]))
+}
+
+fn one_of<T: Copy>(text: &str, known: &[(&str, T)]) -> Result<T> {
+    let found = known.iter().find(|(name, _)| *name == text);
+    let names = || known.iter().map(|(name, _)| *name);
+    let wrong = || {
+        let hint = match nearest(text, names()) {
+            Some(nearest) => format!("did you mean `{nearest}`?"),
+            None => format!("there are {}", names().collect::<Vec<_>>().join(", ")),
+        };
+        wrong("", &format!("there is no `{text}`; {hint}"))
+    };
+    found.map(|(_, value)| *value).ok_or_else(wrong)
 }
 
 fn parse_count(text: &str) -> Result<u32> {

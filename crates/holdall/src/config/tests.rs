@@ -68,6 +68,8 @@ fn the_environment_wins_and_may_add() {
 #[test]
 fn what_is_not_known_or_does_not_fit_is_refused_with_its_place() {
     let secret = r#"backends: { b: { url: "s3://b?secret_access_key=hunter2" } }"#;
+    let both = "backends: { b: { url: 'memory:', front: { url: 'memory:' }, cache: { disk: \
+                { path: /srv, size: 1GiB } } } }";
     let (broken, twice) = (format!("{secret}\nvolumes: ["), format!("{secret}\n{secret}"));
     let (broken, twice) = (broken.as_str(), twice.as_str());
     for (text, variables, hints) in [
@@ -90,6 +92,10 @@ fn what_is_not_known_or_does_not_fit_is_refused_with_its_place() {
         ("", &[("HOLDALL__BACKENDS__B", "hunter2")], &["backends.b", "names with values"]),
         ("", &[("HOLDALL__BACKNDS__B__URL", "hunter2")], &["did you mean `backends`"]),
         ("volumes: { a: { quota: 1 } }", &[("HOLDALL__VOLUMES", "")], &["leads to no value"]),
+        ("backends: { b: { url: 'memory:', cache: { disk: { size: 1GiB } } } }", &[], &["`path`"]),
+        ("backends: { b: { url: 'memory:', cache: { policy: write-behind } } }", &[], &["no `w"]),
+        ("backends: { b: { url: 'memory:', front: { size: 1GiB } } }", &[], &["b.front: it has"]),
+        (both, &[], &["backends.b", "choose one"]),
         ("backends: { b: { url: 'memory:', health: { failures: 0 } } }", &[], &["b.health", "0"]),
         ("backends: { b: { url: 'memory:', health: { timeout: x } } }", &[], &["b.health.timeout"]),
         ("backends: { b: { url: 'memory:', health: { failure: 1 } } }", &[], &["`failures`"]),
@@ -161,6 +167,13 @@ const FIELDS: &[(&str, &str)] = &[
     ("backends.b.health.interval", "7s"),
     ("backends.b.health.timeout", "3s"),
     ("backends.b.health.failures", "9"),
+    ("backends.b.cache.memory", "64MiB"),
+    ("backends.b.cache.policy", "write-around"),
+    ("backends.b.cache.disk.path", "/srv/cache"),
+    ("backends.b.cache.disk.size", "10GiB"),
+    ("backends.b.front.url", "lmdb:///srv/front"),
+    ("backends.b.front.size", "2GiB"),
+    ("backends.b.front.policy", "write-behind"),
     ("volumes.v.catalog", "b"),
     ("volumes.v.tiers.hot.backends", "b"),
     ("volumes.v.quota", "100GiB"),
@@ -188,7 +201,9 @@ fn every_value_can_come_from_the_environment_alone() {
     let config = Config::parse("", all).unwrap();
     let text = "
 backends:
-  b: { url: 'file:///srv/b', zone: here, health: { interval: 7s, timeout: 3s, failures: 9 } }
+  b: { url: 'file:///srv/b', zone: here, health: { interval: 7s, timeout: 3s, failures: 9 },
+       cache: { memory: 64MiB, policy: write-around, disk: { path: /srv/cache, size: 10GiB } },
+       front: { url: 'lmdb:///srv/front', size: 2GiB, policy: write-behind } }
 volumes:
   v: { catalog: b, tiers: { hot: { backends: [b] } }, quota: 100GiB, history: 7d,
        compression: 'zstd:3', inline: 8KiB, segment: 8MiB, grace: 2h, lease: 20s,
@@ -196,10 +211,9 @@ volumes:
 ";
     assert_eq!(config, parse(text, &[]).unwrap());
     // And each is looked at: what does not fit is refused with its place, but for names.
-    for (path, _) in FIELDS.iter().filter(|(path, _)| !path.ends_with("zone")) {
-        if path.ends_with("indexed") {
-            continue;
-        }
+    let anything = ["zone", "indexed", "disk.path"];
+    let picky = |path: &str| !anything.iter().any(|end| path.ends_with(end));
+    for (path, _) in FIELDS.iter().filter(|(path, _)| picky(path)) {
         let error = parse(text, &[(variable(path).as_str(), "no such")]).unwrap_err();
         assert!(error.message().contains(path), "{path}: {error}");
     }

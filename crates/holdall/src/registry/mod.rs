@@ -1,6 +1,7 @@
 //! The only list of backends: from the scheme of a location to an opened backend.
 
 mod known;
+mod nearer;
 
 use std::sync::Arc;
 
@@ -10,7 +11,16 @@ use holdall_layers::{Limits, Retries, Stack, Stacked};
 
 pub use known::{BACKENDS, KnownBackend};
 
+use crate::config::BackendConfig;
 use crate::secrets::look_up;
+
+/// A backend with its layers.
+#[derive(Debug)]
+pub(crate) struct Opened {
+    pub(crate) stacked: Stacked,
+    /// What stands in front of it, if something does.
+    pub(crate) front: Option<Stacked>,
+}
 
 /// Opens what a location names, with limits and counts round it.
 ///
@@ -23,7 +33,34 @@ pub(crate) async fn open(
     limits: Limits,
     env: &Env,
 ) -> Result<Stacked> {
-    let shown = location;
+    let config = BackendConfig::new(location.clone());
+    Ok(open_configured(&config, &[], holder, limits, env).await?.stacked)
+}
+
+/// As [`open`], with what the configuration puts in front of it. Keys with these beginnings are
+/// written once and never again with another value.
+///
+/// # Errors
+/// As [`open`]; and what opening the front or the cache returns.
+pub(crate) async fn open_configured(
+    config: &BackendConfig,
+    written_once: &[String],
+    holder: &str,
+    limits: Limits,
+    env: &Env,
+) -> Result<Opened> {
+    let stack = engine(&config.location, holder, env).await?;
+    let (stack, front) = nearer::add(stack, config, written_once, holder, env).await?;
+    let opened = stack.with_limits(limits).with_metrics().open(env).await;
+    let stacked = opened.map_err(|error| match error.location() {
+        Some(_) => error,
+        None => error.with_location(&config.location),
+    })?;
+    Ok(Opened { stacked, front })
+}
+
+/// The engine of a location, with the layers that belong to it.
+async fn engine(location: &Location, holder: &str, env: &Env) -> Result<Stack> {
     let location = &look_up(location)?;
     let stack = match location.scheme() {
         "memory" => {
@@ -72,11 +109,7 @@ pub(crate) async fn open(
             return Err(Error::invalid(Operation::Open, message).with_location(location));
         }
     };
-    let opened = stack.with_limits(limits).with_metrics().open(env).await;
-    opened.map_err(|error| match error.location() {
-        Some(_) => error,
-        None => error.with_location(shown),
-    })
+    Ok(stack)
 }
 
 /// Puts layers round a backend of the caller's own.
