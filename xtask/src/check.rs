@@ -41,6 +41,7 @@ fn format() -> Result<()> {
 }
 
 fn clippy() -> Result<()> {
+    holdall_services::compilers()?;
     let flags = ["clippy", "--locked", "--workspace", "--all-targets", "--", "-D", "warnings"];
     show(cargo().args(flags))
 }
@@ -57,6 +58,7 @@ fn deny() -> Result<()> {
 
 /// The documentation of the libraries, as their users see it.
 fn document() -> Result<()> {
+    holdall_services::compilers()?;
     let flags = ["doc", "--locked", "--workspace", "--no-deps", "--lib"];
     show(cargo().args(flags).env("RUSTDOCFLAGS", "-D warnings"))
 }

@@ -37,6 +37,7 @@ fn distributed() -> Result<()> {
 }
 
 fn every_test(filters: &[String], variable: Option<(&str, &str)>) -> Result<()> {
+    holdall_services::compilers()?;
     let mut documented = cargo();
     documented.args(["test", "--locked", "--workspace", "--doc", "--no-fail-fast", "--"]);
     let documented = show(documented.args(filters));

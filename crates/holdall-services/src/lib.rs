@@ -34,7 +34,7 @@ use std::path::Path;
 use std::process::Command;
 
 pub use dynamodb::{DYNAMODB, DYNAMODB_ON_DISK};
-pub use install::tools;
+pub use install::{compilers, tools};
 pub use mariadb::MARIADB;
 pub use objects::{AZURITE, GCS, Garage, MOTO, RCLONE, S3S_FS};
 pub use own::{Own, start};
