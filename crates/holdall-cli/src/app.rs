@@ -15,7 +15,7 @@ use tokio::sync::OnceCell;
 
 use crate::cli::{Cli, Command, Global};
 use crate::failure::{Done, Failure, Result};
-use crate::output::Output;
+use crate::output::{Output, complain};
 use crate::progress::Progress;
 use crate::times;
 
@@ -220,6 +220,9 @@ impl App {
     /// A volume that must be there.
     pub(crate) async fn named_volume(&self, engine: &Engine, name: &str) -> Result<Volume> {
         if let Some(volume) = engine.get_volume(name).await? {
+            if let Some(lost) = volume.lost() {
+                complain(&format!("holdall: volume `{name}`: {lost}"));
+            }
             return Ok(volume);
         }
         match engine.volume(name).await {

@@ -183,9 +183,9 @@ pub use holdall_volume::format::keys::VolumeId;
 pub use holdall_volume::format::log::{Change, Commit};
 pub use holdall_volume::format::policy::{Compression, Policy};
 pub use holdall_volume::{
-    At, ChangePage, Committed, Condition, EntryPage, ListOptions, PartInfo, PutItem, PutOptions,
-    Query, Reading, SnapshotInfo, Transaction, Upload, UploadInfo, Usage, VersionInfo, VersionPage,
-    View, Volume, gc, rebuild, verify,
+    At, ChangePage, Committed, Condition, EntryPage, ListOptions, Lost, PartInfo, PutItem,
+    PutOptions, Query, Reading, SnapshotInfo, Transaction, Upload, UploadInfo, Usage, VersionInfo,
+    VersionPage, View, Volume, gc, rebuild, verify,
 };
 
 /// Opens the backend of a location, with limits and counts round it.

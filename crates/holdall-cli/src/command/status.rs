@@ -80,6 +80,9 @@ pub(super) async fn show(app: &App, volume: &Volume) -> Result<()> {
         commit => format!("of commit {commit}"),
     };
     add("checkpoint", checkpoint);
+    if let Some(lost) = usage.lost {
+        add("lost", lost.to_string());
+    }
     table.lines().try_for_each(|line| app.output.line(&line))
 }
 

@@ -5,6 +5,7 @@
 //! would say two things at once. So such a volume is read, and written again once it was rebuilt,
 //! which brings back what the log has.
 
+use std::fmt;
 use std::sync::Arc;
 
 use holdall_core::{Backend, Error, Key, List, Operation, Reach, Result};
@@ -27,15 +28,15 @@ pub struct Lost {
     pub data: Version,
 }
 
-impl Lost {
-    fn refusal(self) -> Error {
+impl fmt::Display for Lost {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { catalog, data } = self;
-        let message = format!(
-            "the catalog has lost commits: its newest is {catalog}, and the log on the data backend \
-             has commits up to {data}; until `holdall rebuild --replace` has brought them back the \
-             volume can be read and not written"
-        );
-        Error::corrupt(Operation::Commit, message)
+        write!(
+            f,
+            "the catalog has lost commits: its newest is {catalog}, and the log on the data \
+             backend has commits up to {data}; until `holdall rebuild --replace` has brought them \
+             back the volume can be read and not written"
+        )
     }
 }
 
@@ -72,7 +73,7 @@ impl Shared {
     pub(crate) async fn check_nothing_lost(&self) -> Result<()> {
         match self.look_for_lost().await? {
             None => Ok(()),
-            Some(lost) => Err(lost.refusal()),
+            Some(lost) => Err(Error::corrupt(Operation::Commit, lost.to_string())),
         }
     }
 }
