@@ -7,7 +7,7 @@ use common::{azure, gcs, key, open, prefix, s3};
 use holdall_core::{
     Backend, BackendExt, ByteRange, Bytes, Conditions, ErrorKind, Expect, Operation,
 };
-use holdall_services::{AZURITE, GCS, MOTO, RCLONE, Service, shared};
+use holdall_services::{AZURITE, GCS, MOTO, RCLONE, S3S_FS, Service, shared};
 
 type Location = fn(u16, &str, &str) -> String;
 
@@ -57,6 +57,23 @@ async fn a_store_that_ignores_conditions_is_found_out() {
     let asked = open(&s3(port, &prefix, "&names=flat&conditional=absent")).await.unwrap_err();
     assert_eq!(asked.kind(), ErrorKind::Unsupported);
     assert!(asked.message().contains("overwrites"), "{asked}");
+}
+
+/// Creating twice fails there, so only the race shows it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_store_that_lets_several_creators_win_is_found_out() {
+    let (port, prefix) = (port(&S3S_FS), prefix());
+    for _ in 0..3 {
+        let store = open(&s3(port, &prefix, "&names=flat")).await.unwrap();
+        assert_eq!(store.profile().conditions, Conditions::None);
+        let notes = store.health().await.unwrap().notes.join("; ");
+        assert!(notes.contains("more than one of many racing creators win"), "{notes}");
+        let put = store.put(&key("k"), Bytes::from("v"), Expect::Absent).await.unwrap_err();
+        assert_eq!(put.kind(), ErrorKind::Unsupported);
+    }
+    let asked = open(&s3(port, &prefix, "&names=flat&conditional=absent")).await.unwrap_err();
+    assert_eq!(asked.kind(), ErrorKind::Unsupported);
+    assert!(asked.message().contains("racing creators"), "{asked}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
