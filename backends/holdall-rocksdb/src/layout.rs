@@ -2,8 +2,8 @@
 //!
 //! ```text
 //!   family holdall-rows-1
-//!     key bytes                │ revision, 8 bytes │ 0 │ value                       small values
-//!     key bytes                │ revision, 8 bytes │ 1 │ step, 4 bytes │ size, 8 bytes    large ones
+//!     key bytes                │ revision, 8 bytes │ 0 │ value                       small
+//!     key bytes                │ revision, 8 bytes │ 1 │ step, 4 bytes │ size, 8     large
 //!     0xFF "holdall-revision"  │ the last revision given out, 8 bytes
 //!
 //!   family holdall-parts-1
