@@ -17,6 +17,8 @@ use holdall_dynamodb::{Config, Credentials, DynamoDb};
 use holdall_services::{DYNAMODB, shared};
 
 const ROUNDS: usize = 5;
+/// A condition like those that the backend's writes have.
+const CONDITION: &str = "attribute_not_exists(t) AND attribute_not_exists(w)";
 
 #[tokio::main]
 async fn main() {
@@ -29,16 +31,18 @@ async fn main() {
     let raw = Raw::open(&config).await;
     let ours = DynamoDb::open(config, &env).await.unwrap();
     println!("medians of {ROUNDS}, in turns; ratio above 1: the backend takes longer");
-    println!("{:<44} {:>12} {:>12} {:>6}", "", "holdall ms", "raw ms", "ratio");
+    println!("{:<52} {:>12} {:>12} {:>6}", "", "holdall ms", "raw ms", "ratio");
     let value = noise(&env, 1024);
     for at_once in [1, 64] {
         let count = if at_once == 1 { 200 } else { 2000 };
         let mine = async |number| {
             ours.put(&key(number), value.clone(), Expect::Any).await.unwrap();
         };
-        let theirs = async |number| raw.put(number, &value).await;
-        compare(&env, &format!("put of 1 KiB, {at_once} at once"), count, at_once, mine, theirs)
-            .await;
+        for (condition, how) in [("", "PutItem"), (CONDITION, "with a condition")] {
+            let theirs = async |number| raw.put(number, &value, condition).await;
+            let name = format!("put of 1 KiB, {at_once} at once (raw: {how})");
+            compare(&env, &name, count, at_once, mine, theirs).await;
+        }
     }
     for at_once in [1, 64] {
         let count = if at_once == 1 { 200 } else { 2000 };
@@ -59,7 +63,7 @@ async fn main() {
         };
         let theirs = async |_| {
             for number in 0..steps {
-                raw.put(number, &value).await;
+                raw.put(number, &value, "").await;
             }
         };
         let name = format!("batch of {steps} of 1 KiB (raw: puts)");
@@ -96,7 +100,7 @@ async fn compare(
         theirs.push(each(env, count, at_once, &raw).await);
     }
     let (mine, theirs) = (median(mine), median(theirs));
-    println!("{name:<44} {mine:>12.1} {theirs:>12.1} {:>6.2}", mine / theirs);
+    println!("{name:<52} {mine:>12.1} {theirs:>12.1} {:>6.2}", mine / theirs);
 }
 
 /// How many milliseconds so many calls take, with so many at once.
@@ -163,10 +167,12 @@ impl Raw {
         AttributeValue::B(Blob::new(format!("key/{:06}", number % 1000)))
     }
 
-    async fn put(&self, number: usize, value: &[u8]) {
+    async fn put(&self, number: usize, value: &[u8], condition: &str) {
         let put = self.client.put_item().table_name(&self.table).item("k", Self::sort(number));
         let put = put.item("p", AttributeValue::S(self.partition.clone()));
-        put.item("v", AttributeValue::B(Blob::new(value))).send().await.unwrap();
+        let condition = Some(condition.to_owned()).filter(|condition| !condition.is_empty());
+        let put = put.item("v", AttributeValue::B(Blob::new(value)));
+        put.set_condition_expression(condition).send().await.unwrap();
     }
 
     async fn get(&self, number: usize) -> usize {
