@@ -236,18 +236,7 @@ impl Volume {
     /// what a rebuild would read; those of the backends.
     pub async fn set_policy(&self, policy: Policy) -> Result<()> {
         policy.check()?;
-        let mut row = self.shared.row().await?;
-        if policy.indexed != row.policy.indexed {
-            let message = "the indexed attributes of a volume are fixed when it is created";
-            return Err(Error::unsupported(Operation::Configure, message));
-        }
-        if policy.history > row.policy.history {
-            // What the shorter history has let go does not come back.
-            let kept_from = self.shared.resources.env.now().minus(row.policy.history);
-            row.history_from = row.history_from.max(kept_from);
-        }
-        row.policy = policy;
-        self.set_row(row).await
+        self.change(Write::SetPolicy(Box::new(policy))).await
     }
 
     /// Gives the volume another name.
@@ -255,14 +244,14 @@ impl Volume {
     /// # Errors
     /// As [`set_policy`](Self::set_policy).
     pub async fn set_name(&self, name: &str) -> Result<()> {
-        let row = self.shared.row().await?;
-        self.set_row(VolumeRow { name: name.to_owned(), ..row }).await
+        self.change(Write::SetName(name.to_owned())).await
     }
 
-    async fn set_row(&self, row: VolumeRow) -> Result<()> {
+    /// Changes the volume's row, and then its copy on the data backend.
+    async fn change(&self, write: Write) -> Result<()> {
         let shared = &self.shared;
         shared.object_is_current.store(false, Ordering::SeqCst);
-        shared.commit(Request::one(Write::SetVolume(Box::new(row)))).await?;
+        shared.commit(Request::one(write)).await?;
         shared.write_object().await.map_err(|error| {
             // The next seal mends it, which comes by itself.
             shared.object_is_current.store(false, Ordering::SeqCst);

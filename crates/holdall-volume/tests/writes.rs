@@ -218,3 +218,27 @@ async fn a_longer_history_does_not_claim_what_a_shorter_one_let_go() {
     assert_eq!(reading.bytes().await.unwrap(), "2");
     assert_clean(&volume).await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_handle_knows_the_policy_of_others_from_its_first_write_on() {
+    let shared = resources();
+    let volume = Volume::create(shared.clone(), "v", Policy::default()).await.unwrap();
+    let late = Volume::open(shared, volume.id()).await.unwrap();
+    volume.set_policy(Policy { quota_bytes: Some(10), ..volume.policy() }).await.unwrap();
+    let refused = late.put(&name("a"), vec![0; 11], PutOptions::default()).await.unwrap_err();
+    assert_eq!(refused.kind(), ErrorKind::Full);
+    late.put(&name("a"), vec![0; 10], PutOptions::default()).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn changes_of_name_and_policy_do_not_undo_each_other() {
+    let volume = Volume::create(resources(), "v", Policy::default()).await.unwrap();
+    for round in 0..20 {
+        let policy = Policy { quota_bytes: Some(1000 + round), ..volume.policy() };
+        let text = format!("v{round}");
+        let (named, told) = futures::join!(volume.set_name(&text), volume.set_policy(policy));
+        named.unwrap();
+        told.unwrap();
+        assert_eq!((volume.name(), volume.policy().quota_bytes), (text, Some(1000 + round)));
+    }
+}

@@ -18,7 +18,7 @@ use crate::format::head::Head;
 use crate::format::history::{HistoryRow, SnapshotRow};
 use crate::format::keys::CatalogKeys;
 use crate::format::log::{Change, Commit};
-use crate::format::policy::VolumeRow;
+use crate::format::policy::{Policy, VolumeRow};
 use crate::format::segment::{Replica, ReplicaState, SegmentId, SegmentRow, SegmentState};
 use crate::format::upload::{PartRow, UploadRow};
 
@@ -179,13 +179,30 @@ impl Plan {
                 self.complete_upload(step, id, (parts, *lease_until), *condition, draft)
             }
             Write::AbortUpload { id, parts } => self.abort_upload(step, id, parts),
-            Write::SetVolume(row) => {
-                self.volume = Arc::new((**row).clone());
+            Write::SetName(name) => {
+                Arc::make_mut(&mut self.volume).name.clone_from(name);
                 self.volume_changed = true;
                 Ok(None)
             }
+            Write::SetPolicy(policy) => self.set_policy(step, policy).map(|()| None),
             Write::Maintain(maintain) => self.maintain(step, maintain).map(|()| None),
         }
+    }
+
+    /// Takes over a policy. What a shorter history has let go does not come back with a longer one.
+    fn set_policy(&mut self, step: &Step<'_>, policy: &Policy) -> Result<()> {
+        if policy.indexed != self.volume.policy.indexed {
+            let message = "the indexed attributes of a volume are fixed when it is created";
+            return Err(Error::unsupported(Operation::Configure, message));
+        }
+        let volume = Arc::make_mut(&mut self.volume);
+        if policy.history > volume.policy.history {
+            let kept_from = step.time.minus(volume.policy.history);
+            volume.history_from = volume.history_from.max(kept_from);
+        }
+        volume.policy = policy.clone();
+        self.volume_changed = true;
+        Ok(())
     }
 
     /// Checks what is under a name: its version, if there is an entry that has not ended.

@@ -8,7 +8,7 @@ use holdall_core::Timestamp;
 use crate::data::{StagedChunk, StagedSegment};
 use crate::format::chunk::{ChunkId, Content, Digest, Place};
 use crate::format::entry::{Entry, Name, Version};
-use crate::format::policy::VolumeRow;
+use crate::format::policy::Policy;
 use crate::format::segment::SegmentId;
 use crate::format::upload::{PartRow, UploadRow};
 
@@ -87,8 +87,10 @@ pub(crate) enum Write {
     },
     /// Forget an upload and these of its parts, which must be all.
     AbortUpload { id: String, parts: Vec<u32> },
-    /// Change the volume's name or policy.
-    SetVolume(Box<VolumeRow>),
+    /// Give the volume another name.
+    SetName(String),
+    /// Tell the volume to do something else.
+    SetPolicy(Box<Policy>),
     /// A step of looking after the volume.
     Maintain(Maintain),
 }

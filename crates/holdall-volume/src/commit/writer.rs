@@ -9,6 +9,7 @@ use holdall_core::{BackendExt, Batch, Error, ErrorKind, Expect, Key, Operation, 
 use super::committer::{ATTEMPTS_MAX, Inner};
 use super::request::Committed;
 use crate::format::head::{Head, WriterRow};
+use crate::format::policy::VolumeRow;
 use crate::format::row;
 
 /// A writer that has taken an epoch.
@@ -81,10 +82,13 @@ impl Inner {
             return settled.map_or_else(ended, |results| Ok(Some(results)));
         }
         if let Some(volume) = volume {
-            let volume = Arc::new(row::decode(&keys[2], &volume.value)?);
-            *self.volume.write().unwrap_or_else(PoisonError::into_inner) = volume;
+            self.set_volume(row::decode(&keys[2], &volume.value)?);
         }
         Ok(settled)
+    }
+
+    fn set_volume(&self, volume: VolumeRow) {
+        *self.volume.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(volume);
     }
 
     /// Finds out whether one of the batches in doubt has happened.
@@ -121,16 +125,21 @@ impl Inner {
 
     pub(super) async fn take_epoch(&self) -> Result<Writer> {
         let context = &self.context;
-        let lease = self.volume.read().unwrap_or_else(PoisonError::into_inner).policy.lease;
-        let head_key = context.keys.head();
+        let keys = [context.keys.head(), context.keys.volume()];
+        let head_key = keys[0].clone();
         let mut attempt = 0;
         loop {
-            let found = context.catalog.get_all(&head_key).await?;
-            let found = found.ok_or_else(|| missing_head(&head_key))?;
+            let mut rows = context.catalog.get_many(&keys).await?.into_iter();
+            let found = rows.next().flatten().ok_or_else(|| missing_head(&head_key))?;
+            if let Some(volume) = rows.next().flatten() {
+                // Another handle may have changed it since this one was opened.
+                self.set_volume(row::decode(&keys[1], &volume.value)?);
+            }
             let mut head: Head = row::decode(&head_key, &found.value)?;
             let epoch = head.next_epoch.max(self.epoch_least.load(Ordering::SeqCst));
             head.next_epoch = epoch + 1;
             let now = context.env.now();
+            let lease = self.volume.read().unwrap_or_else(PoisonError::into_inner).policy.lease;
             let row = WriterRow {
                 holder: context.holder.clone(),
                 opened: now,
