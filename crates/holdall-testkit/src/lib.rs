@@ -44,6 +44,7 @@ mod model;
 mod probe;
 mod recording;
 pub mod sim;
+pub mod speed;
 mod strict;
 
 pub use chance::Chance;
