@@ -12,6 +12,8 @@ use mysql_async::{DriverError, IoError};
 pub(crate) const DUPLICATE: u16 = 1062;
 /// A number became too large: how a batch says that an expectation does not hold.
 pub(crate) const OUT_OF_RANGE: u16 = 1690;
+/// There is such a column already.
+pub(crate) const COLUMN_EXISTS: u16 = 1060;
 /// There is no such table.
 pub(crate) const NO_TABLE: u16 = 1146;
 /// After these the transaction is surely rolled back, or can be, and may be tried again: lock

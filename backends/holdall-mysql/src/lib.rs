@@ -9,6 +9,7 @@
 //! are handed out, `server.rs` which servers are taken.
 
 mod config;
+mod describe;
 mod error;
 mod pool;
 mod read;
@@ -19,9 +20,10 @@ mod write;
 
 use async_trait::async_trait;
 use holdall_core::{
-    Backend, BackendExt, Batch, ByteRange, Bytes, Conditions, Env, Error, Expect, Health,
+    Backend, BackendExt, Batch, ByteRange, Bytes, Conditions, Env, Error, Expect, Find, Health,
     KEY_BYTES_MAX, Key, List, Location, Object, Op, Operation, Page, Profile, Reach, Result,
-    Revision, Find};
+    Revision,
+};
 
 pub use config::{Config, Tls};
 
@@ -84,7 +86,7 @@ impl Mysql {
             batch_ops_max: 20_000,
             batch_bytes_max: room.min(VALUE_BYTES_MAX),
             atomic: true,
-            metadata: false,
+            metadata: true,
             conditions: Conditions::Revision,
             reach: Reach::Network,
             durability: server.durability,
@@ -134,8 +136,8 @@ impl Backend for Mysql {
         self.store.list(list).await.map_err(|error| self.located(error))
     }
 
-    async fn find(&self, _: &Find) -> Result<Page> {
-        Err(self.no_metadata())
+    async fn find(&self, find: &Find) -> Result<Page> {
+        self.store.find(find).await.map_err(|error| self.located(error))
     }
 
     async fn apply(&self, batch: Batch) -> Result<Revision> {

@@ -5,12 +5,13 @@ use std::collections::HashMap;
 use std::ops::Bound;
 
 use holdall_core::{
-    ByteRange, Bytes, Error, KEY_BYTES_MAX, Key, List, Object, Operation, Page, Result, Revision,
-    Row,
+    ByteRange, Bytes, Error, Find, KEY_BYTES_MAX, Key, List, Object, Operation, Page, Result,
+    Revision, Row,
 };
 use mysql_async as mysql;
 use mysql_async::Value;
 
+use crate::describe;
 use crate::error;
 use crate::pool::{Answer, within};
 use crate::sql::PageOf;
@@ -97,6 +98,15 @@ impl Store {
 
     /// One page of rows.
     pub(crate) async fn list(&self, list: &List) -> Result<Page> {
+        self.page(list, Vec::new()).await
+    }
+
+    /// One page of the rows for which all that is asked holds.
+    pub(crate) async fn find(&self, find: &Find) -> Result<Page> {
+        self.page(&find.list, describe::condition(&find.filter)).await
+    }
+
+    async fn page(&self, list: &List, filter: Vec<u8>) -> Result<Page> {
         const OPERATION: Operation = Operation::List;
         list.check()?;
         let (start, inclusive) = lower_bound(list);
@@ -105,6 +115,7 @@ impl Store {
             inclusive,
             end: behind(list.prefix.as_bytes()),
             rows: list.limit.min(PAGE_ROWS),
+            filter,
             value_bytes: list.values.then_some(PAGE_BYTES),
         };
         let text = self.statements.list(&question);
@@ -214,7 +225,7 @@ fn lower_bound(list: &List) -> (&[u8], bool) {
 }
 
 /// The first key behind all that begin with the prefix; none if there is no such key.
-fn behind(prefix: &[u8]) -> Option<Vec<u8>> {
+pub(crate) fn behind(prefix: &[u8]) -> Option<Vec<u8>> {
     let mut end = prefix.get(..KEY_BYTES_MAX.min(prefix.len()))?.to_vec();
     // UTF-8 has no byte 0xFF, so the last byte can always be made larger.
     *end.last_mut()? += 1;

@@ -16,13 +16,22 @@ const OPEN: Operation = Operation::Open;
 /// Packets must have room for a batch of 16 KiB and its frame.
 const PACKET_BYTES_MIN: u64 = 64 << 10;
 /// What a table of ours consists of; widths in brackets are of older servers.
-const COLUMNS: [(&str, &str); 5] = [
+const COLUMNS: [(&str, &str); 12] = [
     ("k", "varbinary(1024)"),
     ("size", "bigint unsigned"),
     ("revision", "bigint unsigned"),
     ("expected", "bigint unsigned"),
     ("v", "longblob"),
+    ("volume", "varbinary(1024)"),
+    ("name", "varbinary(1024)"),
+    ("bytes", "bigint unsigned"),
+    ("written", "datetime(6)"),
+    ("expires", "datetime(6)"),
+    ("content_type", "varbinary(1024)"),
+    ("attributes", "json"),
 ];
+/// How many of them a table of the first layout has, in which nothing is told of rows.
+const UNDESCRIBED: usize = 5;
 const VARIABLES: [&str; 12] = [
     "version",
     "version_comment",
@@ -93,13 +102,13 @@ pub(crate) async fn ask(lease: &mut Lease, unsafe_too: bool) -> Result<Server> {
     judge(&variables.collect(), unsafe_too)
 }
 
-/// Makes the table if it is missing, and sees that it is ours.
+/// Makes the table, or what it lacks, and sees that it is ours.
 ///
 /// # Errors
 /// `Denied` if it is missing and may not be made, `Invalid` if it is of another shape.
 pub(crate) async fn table(lease: &mut Lease, name: &str, statements: &Statements) -> Result<()> {
     let failed = |source| error::mysql(OPEN, source);
-    let columns = match columns(lease, name).await {
+    let mut found = match columns(lease, name).await {
         Err(source) if error::code(&source) == Some(error::NO_TABLE) => {
             lease.query(statements.create.as_bytes()).await.map_err(failed)?;
             columns(lease, name).await.map_err(failed)?
@@ -107,23 +116,36 @@ pub(crate) async fn table(lease: &mut Lease, name: &str, statements: &Statements
         columns => columns.map_err(failed)?,
     };
     let ours = COLUMNS.map(|(column, kind)| (column.to_owned(), kind.to_owned()));
+    if ours.get(..UNDESCRIBED) == Some(&found) {
+        match lease.query(statements.describe.as_bytes()).await {
+            // Another opener was faster.
+            Err(source) if error::code(&source) == Some(error::COLUMN_EXISTS) => {}
+            described => drop(described.map_err(failed)?),
+        }
+        found = columns(lease, name).await.map_err(failed)?;
+    }
     let text = format!("SHOW TABLE STATUS WHERE Name = '{name}'");
     let mut status = lease.query(text.as_bytes()).await.map_err(failed)?;
     let engine = status.first_mut().and_then(|row| text_at(row, 1)).unwrap_or_default();
-    if columns != ours || !engine.eq_ignore_ascii_case("InnoDB") {
+    if found != ours || !engine.eq_ignore_ascii_case("InnoDB") {
         let message = "the table is of another program, or not of the engine InnoDB; choose \
                        another with the option table";
         return Err(Error::invalid(OPEN, message));
     }
-    Ok(())
+    // It may be there, or the user may make tables but no views: nothing here depends on it.
+    match lease.query(statements.view.as_bytes()).await {
+        Err(source) if source.is_fatal() => Err(failed(source)),
+        _ => Ok(()),
+    }
 }
 
 async fn columns(lease: &mut Lease, table: &str) -> mysql::Result<Vec<(String, String)>> {
     let rows = lease.query(format!("SHOW COLUMNS FROM `{table}`").as_bytes()).await?;
     let columns = rows.into_iter().filter_map(|mut row| {
         let kind = text_at(&mut row, 1)?.to_ascii_lowercase();
-        // Older servers show how wide a number is printed.
-        Some((text_at(&mut row, 0)?, kind.replace("bigint(20)", "bigint")))
+        // Some servers show how wide a number is printed, and JSON as the text it is kept in.
+        let kind = kind.replace("bigint(20)", "bigint").replace("longtext", "json");
+        Some((text_at(&mut row, 0)?, kind))
     });
     Ok(columns.collect())
 }

@@ -7,6 +7,7 @@
 //!                                for a key, also when the key was deleted in between
 //!   expected   BIGINT UNSIGNED   what a batch expects, while it is being checked; see below
 //!   v          LONGBLOB          the value
+//!   volume …   see `describe.rs`  what is told of the row; all null where nothing is
 //! ```
 //!
 //! A batch is one text of several statements, so that it takes one round trip and the server
@@ -28,6 +29,8 @@
 
 use holdall_core::{Expect, KEY_BYTES_MAX, Op};
 
+use crate::describe::{self, COLUMNS, UNTOLD};
+
 /// The revision of rows that only hold a place until the batch ends. No write gets it.
 pub(crate) const PLACE: u64 = 0;
 /// Keys in one `IN (…)`: with more the optimizers of some servers read the whole table instead.
@@ -41,6 +44,10 @@ pub(crate) const ROW_BYTES: u64 = 4096;
 #[derive(Debug)]
 pub(crate) struct Statements {
     pub(crate) create: String,
+    /// Adds what is told of rows to a table without it.
+    pub(crate) describe: String,
+    /// The rows of which something is told, for people.
+    pub(crate) view: String,
     pub(crate) get: String,
     pub(crate) get_range: String,
     pub(crate) exists: String,
@@ -56,8 +63,17 @@ pub(crate) struct Statements {
     table: String,
 }
 
-const ROW_HEAD: &str = "(k, size, revision, expected, v) VALUES ";
+const ROW_HEAD: &str = "(k, size, revision, expected, v, volume, name, bytes, written, expires, \
+     content_type, attributes) VALUES ";
+/// What is told of rows that only hold a place is null: where it is, the row's own stays.
 const ROW_TAIL: &str = " ON DUPLICATE KEY UPDATE \
+     volume = IF(VALUES(revision) = 0, volume, VALUES(volume)), \
+     name = IF(VALUES(revision) = 0, name, VALUES(name)), \
+     bytes = IF(VALUES(revision) = 0, bytes, VALUES(bytes)), \
+     written = IF(VALUES(revision) = 0, written, VALUES(written)), \
+     expires = IF(VALUES(revision) = 0, expires, VALUES(expires)), \
+     content_type = IF(VALUES(revision) = 0, content_type, VALUES(content_type)), \
+     attributes = IF(VALUES(revision) = 0, attributes, VALUES(attributes)), \
      size = IF(VALUES(revision) = 0, size, VALUES(size)), \
      v = IF(VALUES(revision) = 0, v, VALUES(v)), \
      revision = IF(VALUES(expected) IS NULL OR VALUES(expected) = revision, \
@@ -68,27 +84,34 @@ impl Statements {
     pub(crate) fn new(table: &str) -> Self {
         let insert = format!("INSERT INTO `{table}` (k, size, revision, v) VALUES (?, ?, ?, ?)");
         let update = "size = VALUES(size), revision = VALUES(revision), v = VALUES(v)";
+        let (columns, add) = (COLUMNS.join(", "), COLUMNS.map(describe::added).join(", "));
         Self {
             create: format!(
                 "CREATE TABLE IF NOT EXISTS `{table}` (\
                  k VARBINARY({KEY_BYTES_MAX}) NOT NULL PRIMARY KEY, \
                  size BIGINT UNSIGNED NOT NULL, revision BIGINT UNSIGNED NOT NULL, \
-                 expected BIGINT UNSIGNED NULL, v LONGBLOB NOT NULL) \
+                 expected BIGINT UNSIGNED NULL, v LONGBLOB NOT NULL, {columns}) \
                  ENGINE=InnoDB ROW_FORMAT=DYNAMIC"
             ),
+            describe: format!("ALTER TABLE `{table}` {add}"),
+            view: describe::view(table),
             get: format!("SELECT revision, size, v FROM `{table}` WHERE k = ?"),
             get_range: format!(
                 "SELECT revision, size, SUBSTRING(v, ?, ?) FROM `{table}` WHERE k = ?"
             ),
             exists: format!("SELECT revision FROM `{table}` WHERE k = ?"),
-            upsert: format!("{insert} ON DUPLICATE KEY UPDATE {update}"),
+            upsert: format!("{insert} ON DUPLICATE KEY UPDATE {update}, {UNTOLD}"),
             insert,
             update: format!(
-                "UPDATE `{table}` SET size = ?, revision = ?, v = ? WHERE k = ? AND revision = ?"
+                "UPDATE `{table}` SET size = ?, revision = ?, v = ?, {UNTOLD} \
+                 WHERE k = ? AND revision = ?"
             ),
             delete: format!("DELETE FROM `{table}` WHERE k = ?"),
             delete_revision: format!("DELETE FROM `{table}` WHERE k = ? AND revision = ?"),
-            row: format!("INSERT INTO `{table}` {ROW_HEAD}(?, ?, ?, ?, ?){ROW_TAIL}"),
+            row: format!(
+                "INSERT INTO `{table}` {ROW_HEAD}(?, ?, ?, ?, ?, {}){ROW_TAIL}",
+                describe::PLACES
+            ),
             health: format!(
                 "SELECT (SELECT data_length + index_length FROM information_schema.tables \
                  WHERE table_schema = DATABASE() AND table_name = '{table}'), \
@@ -184,8 +207,11 @@ impl Statements {
             condition.extend_from_slice(&literal(end));
         }
         let (table, rows) = (&self.table, page.rows);
+        // Which index leads to fewer rows of a filter is for the server to say.
+        let index = if page.filter.is_empty() { "FORCE INDEX (PRIMARY)" } else { "" };
+        condition.extend_from_slice(&page.filter);
         let inner = |columns: &str| {
-            let head = format!("SELECT {columns} FROM `{table}` FORCE INDEX (PRIMARY) WHERE ");
+            let head = format!("SELECT {columns} FROM `{table}` {index} WHERE ");
             let tail = format!(" ORDER BY k LIMIT {}", rows + 1);
             [head.into_bytes(), condition.clone(), tail.into_bytes()].concat()
         };
@@ -213,6 +239,8 @@ pub(crate) struct PageOf<'a> {
     pub(crate) end: Option<Vec<u8>>,
     /// How many rows it has at the most.
     pub(crate) rows: usize,
+    /// What else must hold of its rows, beginning with ` AND `.
+    pub(crate) filter: Vec<u8>,
     /// Whether values are wanted, and how many bytes of them at the most; one is always taken.
     pub(crate) value_bytes: Option<usize>,
 }
@@ -285,7 +313,7 @@ pub(crate) fn expected(expect: &Expect) -> Option<u64> {
     }
 }
 
-/// A row of a batch: key, size, revision, expected, value.
+/// A row of a batch: key, size, revision, expected, value, and what is told of it.
 fn row(op: &Op, revision: u64) -> Vec<u8> {
     let (value, revision): (&[u8], u64) = match op {
         Op::Put { value, .. } => (value, revision),
@@ -299,6 +327,7 @@ fn row(op: &Op, revision: u64) -> Vec<u8> {
     quote(op.key().as_bytes(), &mut row);
     row.extend_from_slice(numbers.as_bytes());
     quote(value, &mut row);
+    describe::write(op, &mut row);
     row.push(b')');
     row
 }
@@ -336,7 +365,7 @@ fn lists(keys: &[&[u8]], packet_bytes: usize) -> Vec<Vec<u8>> {
     lists
 }
 
-fn literal(bytes: &[u8]) -> Vec<u8> {
+pub(crate) fn literal(bytes: &[u8]) -> Vec<u8> {
     let mut literal = Vec::with_capacity(bytes.len() + 2);
     quote(bytes, &mut literal);
     literal
@@ -344,7 +373,7 @@ fn literal(bytes: &[u8]) -> Vec<u8> {
 
 /// Bytes in quotes. Sessions have `NO_BACKSLASH_ESCAPES` and the character set `binary`, so that
 /// the quote is the only byte that means something.
-fn quote(bytes: &[u8], text: &mut Vec<u8>) {
+pub(crate) fn quote(bytes: &[u8], text: &mut Vec<u8>) {
     text.push(b'\'');
     for part in bytes.split_inclusive(|byte| *byte == b'\'') {
         text.extend_from_slice(part);

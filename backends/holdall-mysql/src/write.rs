@@ -13,6 +13,7 @@ use holdall_core::{Batch, Error, Expect, Key, Op, Operation, Result, Revision};
 use mysql_async as mysql;
 use mysql_async::Value;
 
+use crate::describe;
 use crate::error;
 use crate::pool::{Lease, within};
 use crate::sql::{self, PLACE, Step};
@@ -273,7 +274,9 @@ fn row_values(op: &Op, revision: u64) -> Vec<Value> {
     let expected = sql::expected(op.expect()).map_or(Value::NULL, Value::UInt);
     let key = Value::Bytes(op.key().as_bytes().to_vec());
     let size = Value::UInt(value.len() as u64);
-    vec![key, size, Value::UInt(revision), expected, Value::Bytes(value)]
+    let mut values = vec![key, size, Value::UInt(revision), expected, Value::Bytes(value)];
+    values.extend(describe::values(op));
+    values
 }
 
 /// An error of the server after which nothing is written.

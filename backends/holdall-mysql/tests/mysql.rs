@@ -8,7 +8,8 @@ use std::ops::Bound;
 use std::sync::Arc;
 
 use holdall_core::{
-    Backend, BackendExt, Batch, Bytes, Durability, ErrorKind, Expect, Key, List, Op, Revision,
+    Backend, BackendExt, Batch, Bytes, Description, Durability, ErrorKind, Expect, Filter, Find,
+    Key, List, Op, Revision, Timestamp,
 };
 use holdall_mysql::{Config, Mysql};
 use support::{Database, ask, key, server};
@@ -249,6 +250,116 @@ async fn futures_of<T>(tasks: Vec<tokio::task::JoinHandle<T>>) -> Vec<T> {
         done.push(task.await.unwrap());
     }
     done
+}
+
+/// Something told of a row.
+fn told(name: &str, size: u64) -> Description {
+    Description {
+        volume: "v".to_owned(),
+        name: name.to_owned(),
+        size,
+        written: Timestamp::from_micros(1_700_000_000_000_007),
+        expires: Some(Timestamp::from_micros(253_402_300_799_999_999)),
+        content_type: Some("text/plain".to_owned()),
+        attributes: [("owner".to_owned(), "ann".to_owned())].into(),
+    }
+}
+
+async fn found(mysql: &Mysql, filter: Filter) -> Vec<String> {
+    let page = mysql.find(&Find { list: List::prefix(""), filter }).await.unwrap();
+    page.rows.into_iter().map(|row| row.key.as_str().to_owned()).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_table_without_descriptions_gets_room_for_them() {
+    let database = Database::shared();
+    let (port, name) = (database.port, &database.name);
+    ask(
+        port,
+        &format!(
+            "create table {name}.holdall (k varbinary(1024) not null primary key, size bigint \
+             unsigned not null, revision bigint unsigned not null, expected bigint unsigned null, \
+             v longblob not null) engine=innodb row_format=dynamic; \
+             insert into {name}.holdall values ('a', 3, 7, null, 'one')"
+        ),
+    );
+    let opens = (0..8).map(|_| {
+        let config = database.config();
+        tokio::spawn(async move { open(config).await })
+    });
+    let opened = futures_of(opens.collect()).await;
+    let object = opened[3].get_all(&key("a")).await.unwrap().unwrap();
+    assert_eq!((object.value, object.revision), (Bytes::from("one"), Revision::number(7)));
+    assert!(found(&opened[0], Filter::default()).await.is_empty());
+    let mut batch = Batch::new();
+    batch.put_described(key("a"), "two", Expect::Any, told("it\'s \"a\"", 1 << 40));
+    opened[0].apply(batch).await.unwrap();
+    assert_eq!(found(&opened[5], Filter::default()).await, ["a"]);
+
+    // A person sees the same.
+    let entry = "select volume, name, size, written, expires, content_type, \
+                 json_value(attributes, '$.owner') from holdall_entries where name like 'it%'";
+    let entry = ask(port, &format!("use {name}; {entry}"));
+    let expected = "v\tit\'s \"a\"\t1099511627776\t2023-11-14 22:13:20.000007\t\
+                    9999-12-31 23:59:59.999999\ttext/plain\tann";
+    assert_eq!(entry, expected);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_told_of_a_row_ends_with_it_in_every_way_of_writing() {
+    let server = server(&["--max-allowed-packet=131072"]);
+    let database = Database::on(server.port);
+    let mysql = open(database.config()).await;
+    let most = mysql.profile().value_bytes_max as usize;
+    let names = ["batch", "check", "expected", "put"];
+    // Quotes have to be doubled in a text; a row that no longer fits has a statement of its own.
+    for value in [Bytes::from("x"), Bytes::from(vec![b'\''; most - 100])] {
+        for name in names {
+            let mut batch = Batch::new();
+            batch.put_described(key(name), value.clone(), Expect::Any, told(name, 5));
+            mysql.apply(batch).await.unwrap();
+        }
+        let filter = Filter { size_min: Some(5), ..Filter::default() };
+        assert_eq!(found(&mysql, filter.clone()).await, names);
+        let mut batch = Batch::new();
+        batch.put(key("batch"), value.clone().slice(..1), Expect::Any);
+        batch.check(key("absent"), Expect::Absent);
+        let there = mysql.get_all(&key("check")).await.unwrap().unwrap().revision;
+        batch.check(key("check"), Expect::Revision(there.clone()));
+        mysql.apply(batch).await.unwrap();
+        assert_eq!(found(&mysql, filter.clone()).await, ["check", "expected", "put"]);
+        let there = mysql.get_all(&key("expected")).await.unwrap().unwrap().revision;
+        mysql.put(&key("expected"), value.clone(), Expect::Revision(there)).await.unwrap();
+        mysql.put(&key("put"), value.clone(), Expect::Any).await.unwrap();
+        assert_eq!(found(&mysql, filter.clone()).await, ["check"]);
+        mysql.delete(&key("check"), Expect::Any).await.unwrap();
+        mysql.put(&key("check"), value, Expect::Absent).await.unwrap();
+        assert!(found(&mysql, Filter::default()).await.is_empty());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_index_leads_to_the_few_rows_of_a_size() {
+    let database = Database::shared();
+    let mysql = open(database.config()).await;
+    for hundred in 0..50 {
+        let mut batch = Batch::new();
+        for number in hundred * 100..hundred * 100 + 100 {
+            let name = format!("{number:05}");
+            batch.put_described(key(&name), "x", Expect::Any, told(&name, number));
+        }
+        mysql.apply(batch).await.unwrap();
+    }
+    ask(database.port, &format!("analyze table {}.holdall", database.name));
+    let asked = |what: &str| ask(database.port, &format!("use {}; {what}", database.name));
+    let filter = Filter { size_min: Some(4_990), ..Filter::default() };
+    let names: Vec<String> = (4_990..5_000).map(|number| format!("{number:05}")).collect();
+    assert_eq!(found(&mysql, filter).await, names);
+    let plan = asked(
+        "explain select k, size from holdall where k >= '' and name is not null \
+         and bytes >= 4990 order by k limit 1001",
+    );
+    assert!(plan.contains("by_bytes"), "{plan}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
