@@ -8,7 +8,7 @@ use holdall_core::{Error, Location, Operation, Result};
 
 /// Every option that a location may have.
 pub(crate) const OPTIONS: [&str; 11] = [
-    "allow_weak_durability",
+    "allow_unsafe_server",
     "cluster",
     "connect_timeout",
     "password",
@@ -49,7 +49,7 @@ pub struct Config {
     /// How long to wait for them; shorter than `timeout`.
     pub wait_timeout: Duration,
     /// Whether a server may be used that can lose writes which it has acknowledged.
-    pub allow_weak_durability: bool,
+    pub allow_unsafe_server: bool,
     /// How long connecting may take.
     pub connect_timeout: Duration,
     /// How long an answer may take.
@@ -76,7 +76,7 @@ impl Config {
             cluster: false,
             wait_replicas: 0,
             wait_timeout: WAIT_TIMEOUT_DEFAULT,
-            allow_weak_durability: false,
+            allow_unsafe_server: false,
             connect_timeout: CONNECT_TIMEOUT_DEFAULT,
             timeout: TIMEOUT_DEFAULT,
             tls: false,
@@ -124,7 +124,7 @@ impl Config {
                 .option("wait_replicas")
                 .map_or(Ok(0), |text| number("wait_replicas", text))?,
             wait_timeout: duration(location, "wait_timeout", defaults.wait_timeout)?,
-            allow_weak_durability: flag(location, "allow_weak_durability")?,
+            allow_unsafe_server: flag(location, "allow_unsafe_server")?,
             connect_timeout: duration(location, "connect_timeout", defaults.connect_timeout)?,
             timeout: duration(location, "timeout", defaults.timeout)?,
             tls,
@@ -192,7 +192,7 @@ impl Config {
         set("cluster", truth(self.cluster));
         set("wait_replicas", (self.wait_replicas != 0).then(|| self.wait_replicas.to_string()));
         set("wait_timeout", time(self.wait_timeout, defaults.wait_timeout));
-        set("allow_weak_durability", truth(self.allow_weak_durability));
+        set("allow_unsafe_server", truth(self.allow_unsafe_server));
         set("connect_timeout", time(self.connect_timeout, defaults.connect_timeout));
         set("timeout", time(self.timeout, defaults.timeout));
         set("tls_ca", path(&self.tls_ca));
@@ -283,7 +283,7 @@ mod tests {
             cluster: true,
             wait_replicas: 2,
             wait_timeout: Duration::from_millis(250),
-            allow_weak_durability: true,
+            allow_unsafe_server: true,
             connect_timeout: Duration::from_secs(3),
             timeout: Duration::from_secs(4),
             tls: true,

@@ -69,7 +69,7 @@ impl Dial {
 
     pub(crate) fn wanted(&self) -> Wanted {
         Wanted {
-            allow_weak_durability: self.config.allow_weak_durability,
+            allow_unsafe_server: self.config.allow_unsafe_server,
             cluster: self.config.cluster,
             replicas: self.config.wait_replicas,
         }

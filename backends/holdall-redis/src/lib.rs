@@ -23,9 +23,10 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use holdall_core::{
-    Backend, BackendExt, Batch, ByteRange, Bytes, Conditions, Env, Error, ErrorKind, Expect,
+    Backend, BackendExt, Batch, ByteRange, Bytes, Conditions, Env, Error, ErrorKind, Expect, Find,
     Health, KEY_BYTES_MAX, Key, List, Location, Object, Op, Operation, Page, Profile, Reach,
-    Result, Revision, Row, Find};
+    Result, Revision, Row,
+};
 use redis::{ClientTlsConfig, TlsCertificates, Value};
 
 pub use config::Config;

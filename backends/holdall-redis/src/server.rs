@@ -107,7 +107,7 @@ pub(crate) struct Survey {
 /// What is asked of a server before it is used.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Wanted {
-    pub(crate) allow_weak_durability: bool,
+    pub(crate) allow_unsafe_server: bool,
     pub(crate) cluster: bool,
     pub(crate) replicas: u32,
 }
@@ -183,12 +183,12 @@ impl Survey {
                 ),
             );
         }
-        if self.persistence != Persistence::EveryWrite && !wanted.allow_weak_durability {
+        if self.persistence != Persistence::EveryWrite && !wanted.allow_unsafe_server {
             return refuse(
                 ErrorKind::Unsupported,
                 format!(
                     "the server {}; set appendonly yes, appendfsync always and \
-                     no-appendfsync-on-rewrite no, or accept it with allow_weak_durability=true",
+                     no-appendfsync-on-rewrite no, or accept it with allow_unsafe_server=true",
                     self.persistence.can_lose()
                 ),
             );
@@ -243,7 +243,7 @@ mod tests {
                         connected_slaves:1\r\nmaster_replid2:00\r\n\
                         cluster_enabled:0\r\nmaxmemory:1000\r\nused_memory:400\r\n";
 
-    const WANTED: Wanted = Wanted { allow_weak_durability: false, cluster: false, replicas: 0 };
+    const WANTED: Wanted = Wanted { allow_unsafe_server: false, cluster: false, replicas: 0 };
 
     fn survey(info: &str, settings: &[(&str, &str)]) -> Survey {
         let settings = settings.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned()));
@@ -276,7 +276,7 @@ mod tests {
             let strong = persistence == Persistence::EveryWrite;
             assert_eq!(survey.check(WANTED).is_ok(), strong, "{settings:?}");
             assert_eq!(persistence.durability() == Durability::Store, strong);
-            let weak = Wanted { allow_weak_durability: true, ..WANTED };
+            let weak = Wanted { allow_unsafe_server: true, ..WANTED };
             assert!(survey.check(weak).is_ok(), "{settings:?}");
         }
     }

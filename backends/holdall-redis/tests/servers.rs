@@ -135,7 +135,7 @@ async fn a_server_that_syncs_always_loses_nothing_when_killed() {
 #[tokio::test]
 async fn a_weak_server_that_was_killed_is_noticed() {
     let mut server = start(&EVERYSEC).unwrap();
-    let lax = Config { allow_weak_durability: true, ..at(server.port) };
+    let lax = Config { allow_unsafe_server: true, ..at(server.port) };
     let redis = open(&lax).await.unwrap();
     assert_eq!(redis.may_have_lost(), None);
     redis.put(&key("a"), bytes("1"), Expect::Any).await.unwrap();

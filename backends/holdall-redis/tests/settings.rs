@@ -11,7 +11,7 @@ use support::{at, bytes, cli, key, open, own, set};
 async fn a_server_that_can_lose_writes_is_refused_unless_allowed() {
     let server = own();
     let strict = at(server.port);
-    let lax = Config { allow_weak_durability: true, ..strict.clone() };
+    let lax = Config { allow_unsafe_server: true, ..strict.clone() };
     let redis = open(&strict).await.unwrap();
     assert_eq!(redis.profile().durability, Durability::Store);
     assert_eq!(redis.persistence(), Persistence::EveryWrite);
@@ -26,7 +26,7 @@ async fn a_server_that_can_lose_writes_is_refused_unless_allowed() {
         let error = open(&strict).await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Unsupported, "{error}");
         assert!(error.message().contains(says), "{error}");
-        assert!(error.message().contains("allow_weak_durability=true"), "{error}");
+        assert!(error.message().contains("allow_unsafe_server=true"), "{error}");
         let weak = open(&lax).await.unwrap();
         assert_eq!(weak.profile().durability, Durability::Process);
         assert_eq!(weak.persistence(), persistence);
@@ -111,7 +111,7 @@ async fn a_user_who_may_not_write_all_is_refused_and_nothing_is_written() {
     let error = open(&user("holdall")).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Unsupported, "{error:?}");
     assert!(error.message().contains("does not tell"), "{error}");
-    let lax = Config { allow_weak_durability: true, ..user("holdall") };
+    let lax = Config { allow_unsafe_server: true, ..user("holdall") };
     assert_eq!(open(&lax).await.unwrap().persistence(), Persistence::Untold);
 }
 

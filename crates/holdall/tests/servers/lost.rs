@@ -36,7 +36,7 @@ impl Bed {
         let server = start(&EVERYSEC).unwrap();
         let folder = tempfile::tempdir().unwrap();
         let port = server.port;
-        let catalog = format!("redis://127.0.0.1:{port}/0?allow_weak_durability=true");
+        let catalog = format!("redis://127.0.0.1:{port}/0?allow_unsafe_server=true");
         Self { server, catalog, data: FILE(folder.path()), _folder: folder }
     }
 
