@@ -10,7 +10,7 @@ use arrow_array::cast::AsArray;
 use arrow_array::types::Int64Type;
 use arrow_array::{ArrayRef, Int64Array, RecordBatch, StringArray};
 use futures::TryStreamExt;
-use holdall_core::Memory;
+use holdall_core::{Backend, Memory};
 use holdall_object_store_volume::VolumeStore;
 use holdall_volume::format::policy::Policy;
 use holdall_volume::{Resources, Volume};
@@ -23,10 +23,10 @@ use parquet::arrow::{AsyncArrowWriter, ParquetRecordBatchStreamBuilder, Projecti
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
     // Any two backends do; a program with the facade takes `engine.volume("tables")`.
-    let backend = Arc::new(Memory::new());
+    let backend: Arc<dyn Backend> = Arc::new(Memory::new());
     let resources = Resources {
         env: holdall_runtime::env(),
-        catalog: backend.clone(),
+        catalog: Arc::clone(&backend),
         data: backend,
         holder: "an example".to_owned(),
     };

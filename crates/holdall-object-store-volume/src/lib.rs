@@ -3,16 +3,16 @@
 //!
 //! ```
 //! use std::sync::Arc;
-//! use holdall_core::Memory;
+//! use holdall_core::{Backend, Memory};
 //! use holdall_object_store_volume::VolumeStore;
 //! use holdall_volume::{Resources, Volume, format::policy::Policy};
 //! use object_store::{ObjectStore, ObjectStoreExt, path::Path};
 //!
 //! # #[tokio::main] async fn main() -> Result<(), Box<dyn std::error::Error>> {
-//! let backend = Arc::new(Memory::new());
+//! let backend: Arc<dyn Backend> = Arc::new(Memory::new());
 //! let resources = Resources {
 //!     env: holdall_runtime::env(),
-//!     catalog: backend.clone(),
+//!     catalog: Arc::clone(&backend),
 //!     data: backend,
 //!     holder: "an example".to_owned(),
 //! };

@@ -3,17 +3,17 @@
 
 use std::sync::Arc;
 
-use holdall_core::Memory;
+use holdall_core::{Backend, Memory};
 use holdall_object_store_volume::VolumeStore;
 use holdall_volume::format::policy::Policy;
 use holdall_volume::{Resources, Volume};
 
 /// A new volume with this policy.
 pub(crate) async fn store(policy: Policy) -> VolumeStore {
-    let backend = Arc::new(Memory::new());
+    let backend: Arc<dyn Backend> = Arc::new(Memory::new());
     let resources = Resources {
         env: holdall_runtime::env(),
-        catalog: backend.clone(),
+        catalog: Arc::clone(&backend),
         data: backend,
         holder: "a test".to_owned(),
     };
