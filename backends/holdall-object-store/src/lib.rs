@@ -24,8 +24,9 @@ use std::sync::atomic::AtomicBool;
 use async_trait::async_trait;
 use futures::StreamExt;
 use holdall_core::{
-    Backend, Batch, ByteRange, Bytes, Conditions, Durability, Env, Error, Expect, Health, Key,
-    List, Location, Object, Operation, Page, Profile, Reach, Result, Revision, Find};
+    Backend, BackendExt, Batch, ByteRange, Bytes, Conditions, Durability, Env, Error, Expect, Find,
+    Health, Key, List, Location, Object, Operation, Page, Profile, Reach, Result, Revision,
+};
 use object_store::ObjectStore;
 
 pub use config::{AzureConfig, Config, GcsConfig, Options, Preset, S3Config};
