@@ -13,8 +13,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use holdall::{
     Backend, BackendExt, Batch, ByteRange, Bytes, Conditions, Durability, Engine, Error, Expect,
-    Health, Key, List, Object, Operation, Page, Profile, Reach, ReadOptions, Result, Revision, Row,
-    WriteOptions, async_trait, Find};
+    Find, Health, Key, List, Object, Operation, Page, Profile, Reach, ReadOptions, Result,
+    Revision, Row, WriteOptions, async_trait,
+};
 
 /// Values on a shelf in this process.
 #[derive(Debug)]

@@ -153,7 +153,6 @@ mod registry;
 mod secrets;
 mod settings;
 mod stats;
-pub use holdall_core::units;
 mod volumes;
 
 pub use config::{
@@ -170,9 +169,10 @@ pub use stats::{BackendStats, CallStats, KeptStats, ProcessStats, read_stats};
 pub use volumes::{FoundVolume, VolumeInfo, VolumeSpec};
 
 pub use holdall_core::{
-    Backend, BackendExt, Batch, ByteRange, Bytes, Conditions, Durability, Env, Environment, Error,
-    ErrorKind, Expect, Health, KEY_BYTES_MAX, Key, List, Location, Memory, Object, Op, Operation,
-    Page, Profile, Reach, Result, Revision, Row, Stopwatch, Timestamp, async_trait,
+    Backend, BackendExt, Batch, ByteRange, Bytes, Conditions, ContentType, Description, Durability,
+    Env, Environment, Error, ErrorKind, Expect, Filter, Find, Health, KEY_BYTES_MAX, Key, List,
+    Location, Memory, Object, Op, Operation, Page, Profile, Reach, Result, Revision, Row,
+    Stopwatch, Timestamp, async_trait, units,
 };
 pub use holdall_layers::{CallMetrics, Latency, Limits, Metrics, Stacked, Writes};
 /// The real clock, chance and threads, on the tokio runtime that this is called in.

@@ -5,6 +5,7 @@ mod nearer;
 
 use std::sync::Arc;
 
+use futures::FutureExt;
 use holdall_core::{Backend, Env, Error, Location, Memory, Operation, Result};
 use holdall_file::File;
 use holdall_layers::{Limits, Retries, Stack, Stacked};
@@ -59,7 +60,8 @@ pub(crate) async fn open_configured(
     Ok(Opened { stacked, front })
 }
 
-/// The engine of a location, with the layers that belong to it.
+/// The engine of a location, with the layers that belong to it. Each is opened in a box of its own:
+/// together the futures of all of them would be more than the compiler looks into.
 async fn engine(location: &Location, holder: &str, env: &Env) -> Result<Stack> {
     let location = &look_up(location)?;
     let stack = match location.scheme() {
@@ -69,40 +71,55 @@ async fn engine(location: &Location, holder: &str, env: &Env) -> Result<Stack> {
         }
         "file" => {
             let config = holdall_file::Config::from_location(location)?;
-            Stack::new(Arc::new(File::open(config, env).await?))
+            Stack::new(Arc::new(File::open(config, env).boxed().await?))
         }
         #[cfg(feature = "lmdb")]
         "lmdb" => {
             let config = holdall_lmdb::Config::from_location(location)?;
             refuse_journaled(&config.path, location)?;
-            Stack::new(Arc::new(holdall_lmdb::Lmdb::open(config, env).await?))
+            Stack::new(Arc::new(holdall_lmdb::Lmdb::open(config, env).boxed().await?))
         }
         #[cfg(feature = "lmdb")]
         "journal+lmdb" => journaled_lmdb(location, holder, env).await?,
         #[cfg(feature = "sqlite")]
         "sqlite" => {
             let config = holdall_sqlite::Config::from_location(location)?;
-            Stack::new(Arc::new(holdall_sqlite::Sqlite::open(config, env).await?))
+            Stack::new(Arc::new(holdall_sqlite::Sqlite::open(config, env).boxed().await?))
+        }
+        #[cfg(feature = "rocksdb")]
+        "rocksdb" => {
+            let config = holdall_rocksdb::Config::from_location(location)?;
+            Stack::new(Arc::new(holdall_rocksdb::RocksDb::open(config, env).boxed().await?))
         }
         #[cfg(feature = "postgres")]
         "postgres" | "postgresql" => {
             let config = holdall_postgres::Config::from_location(location)?;
-            remote(holdall_postgres::Postgres::open(config, env).await?)
+            remote(holdall_postgres::Postgres::open(config, env).boxed().await?)
         }
         #[cfg(feature = "mysql")]
         "mysql" => {
             let config = holdall_mysql::Config::from_location(location)?;
-            remote(holdall_mysql::Mysql::open(config, env).await?)
+            remote(holdall_mysql::Mysql::open(config, env).boxed().await?)
         }
         #[cfg(feature = "redis")]
         "redis" | "rediss" => {
             let config = holdall_redis::Config::from_location(location)?;
-            remote(holdall_redis::Redis::open(config, env).await?)
+            remote(holdall_redis::Redis::open(config, env).boxed().await?)
+        }
+        #[cfg(feature = "dynamodb")]
+        "dynamodb" => {
+            let config = holdall_dynamodb::Config::from_location(location)?;
+            remote(holdall_dynamodb::DynamoDb::open(config, env).boxed().await?)
+        }
+        #[cfg(feature = "slatedb")]
+        "slatedb" | "slatedb+s3" | "slatedb+gs" | "slatedb+az" => {
+            let config = holdall_slatedb::Config::from_location(location)?;
+            remote(holdall_slatedb::SlateDb::open(config, env).boxed().await?)
         }
         #[cfg(feature = "object-store")]
         "s3" | "gs" | "az" => {
             let config = holdall_object_store::Config::from_location(location)?;
-            remote(holdall_object_store::ObjectBackend::open(config, env).await?)
+            remote(holdall_object_store::ObjectBackend::open(config, env).boxed().await?)
         }
         scheme => {
             let message = known::why_not(scheme);
@@ -124,7 +141,7 @@ async fn journaled_lmdb(location: &Location, holder: &str, env: &Env) -> Result<
     let mut config = holdall_lmdb::Config::from_location(&plain)?;
     let journal = config.path.join("journal");
     config.path.push("engine");
-    let engine = holdall_lmdb::Lmdb::open(config, env).await?;
+    let engine = holdall_lmdb::Lmdb::open(config, env).boxed().await?;
     let settings =
         holdall_layers::JournalSettings { holder: holder.to_owned(), ..Default::default() };
     Ok(Stack::new(Arc::new(engine)).with_journal(&journal, settings))
@@ -141,7 +158,14 @@ fn refuse_journaled(path: &std::path::Path, location: &Location) -> Result<()> {
 }
 
 /// A backend across a network: what did not happen is tried again.
-#[cfg(any(feature = "postgres", feature = "mysql", feature = "redis", feature = "object-store"))]
+#[cfg(any(
+    feature = "postgres",
+    feature = "mysql",
+    feature = "redis",
+    feature = "dynamodb",
+    feature = "object-store",
+    feature = "slatedb"
+))]
 fn remote(backend: impl Backend) -> Stack {
     Stack::new(Arc::new(backend)).with_retries(Retries::default())
 }

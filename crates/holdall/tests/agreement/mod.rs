@@ -11,9 +11,9 @@ pub(crate) fn assert_listed_as(location: &str, profile: &Profile) {
     assert!(known.built_in, "{scheme} was opened");
     assert_eq!(known.catalog.starts_with("yes"), profile.atomic, "{scheme}: {known:?}");
     let seen_by: &[&str] = match profile.reach {
-        Reach::Process => &["the process", "one process"],
+        Reach::Process => &["the process", "one process", "one writer, many readers"],
         Reach::Machine => &["the machine"],
-        Reach::Network => &["everyone", "one writer, many readers"],
+        Reach::Network => &["everyone"],
     };
     assert!(seen_by.contains(&known.seen_by), "{scheme}: {known:?}");
     // Where it depends on the server's settings or deeds, the list says so, and no more.

@@ -47,6 +47,16 @@ volumes! {
     postgres_and_mariadb: IN_POSTGRES, IN_MARIADB;
     mariadb_and_postgres: IN_MARIADB, IN_POSTGRES;
     lmdb_and_lmdb: LMDB, LMDB;
+    dynamodb_and_files: IN_DYNAMODB, FILE;
+    sqlite_and_dynamodb: SQLITE, IN_DYNAMODB;
+    slatedb_and_slatedb: SLATEDB, SLATEDB;
+    slatedb_in_s3_and_s3: SLATEDB_IN_S3, S3;
+}
+
+#[cfg(feature = "rocksdb")]
+volumes! {
+    rocksdb_and_files: ROCKSDB, FILE;
+    lmdb_and_rocksdb: LMDB, ROCKSDB;
 }
 
 /// How many operations are tried on a volume.

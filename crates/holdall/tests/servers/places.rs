@@ -4,7 +4,7 @@
 use std::path::Path;
 
 use holdall_services::{
-    AZURITE, GCS, MARIADB, MOTO, POSTGRES, RCLONE, REDIS, S3S_FS, Service, shared,
+    AZURITE, DYNAMODB, GCS, MARIADB, MOTO, POSTGRES, RCLONE, REDIS, S3S_FS, Service, shared,
 };
 
 /// Makes a location that nothing uses yet; what lies on this machine is in this folder.
@@ -22,6 +22,20 @@ pub(crate) const IN_MARIADB: Place = |_| {
 };
 pub(crate) const IN_REDIS: Place =
     |_| format!("redis://127.0.0.1:{}/8?prefix={}", port(&REDIS), word());
+
+pub(crate) const IN_DYNAMODB: Place = |_| {
+    let endpoint = format!("http://127.0.0.1:{}", port(&DYNAMODB));
+    let key = "access_key_id=holdall&secret_access_key=holdall";
+    format!("dynamodb://holdall/{}?region=us-east-1&endpoint={endpoint}&{key}", word())
+};
+pub(crate) const SLATEDB: Place = |folder| format!("slatedb://{}", in_folder(folder));
+pub(crate) const SLATEDB_IN_S3: Place = |_| {
+    let endpoint = format!("http://127.0.0.1:{}", port(&MOTO));
+    let key = "access_key_id=holdallkey&secret_access_key=holdallsecret";
+    format!("slatedb+s3://holdall/{}?endpoint={endpoint}&{key}&flush_interval=0s", word())
+};
+#[cfg(feature = "rocksdb")]
+pub(crate) const ROCKSDB: Place = |folder| format!("rocksdb://{}", in_folder(folder));
 
 // Those that hold data alone. What they keep was found out by their own tests.
 pub(crate) const FILE: Place = |folder| format!("file://{}", in_folder(folder));
