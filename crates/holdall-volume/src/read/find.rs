@@ -96,13 +96,13 @@ pub(super) async fn find(
     if pin.is_some() {
         return search.by_scan(pin).await;
     }
+    if let Some(index) = query.index(context) {
+        return search.by_index(&index).await;
+    }
     if context.catalog.profile().metadata && search.filter != Filter::default() {
         return search.by_metadata().await;
     }
-    match query.index(context) {
-        Some(index) => search.by_index(&index).await,
-        None => search.by_scan(None).await,
-    }
+    search.by_scan(None).await
 }
 
 /// What names must begin with by both prefix and pattern; nothing if no name can.
