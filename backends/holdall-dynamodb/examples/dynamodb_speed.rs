@@ -1,79 +1,47 @@
-//! Measures the backend beside the client library alone, on the same server, in turns.
+//! Measures the backend beside the client library alone, on the same server, in turns: plain
+//! puts, and puts with a condition like those that the backend's writes have.
 //!
-//! `cargo run --release -p holdall-dynamodb --example dynamodb_speed [location]`; without a
-//! location it is the server that the tests share.
-#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "an example that prints")]
+//! `cargo run --release -p holdall-dynamodb --example dynamodb_speed [location] [--json]`; without
+//! a location it is the server that the tests share. The library alone takes values of 400 KiB.
+#![allow(clippy::print_stdout, reason = "an example that prints")]
 
-use std::env::args;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::ops::Range;
+use std::sync::Arc;
 
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::config::{BehaviorVersion, Credentials as Keys, Region};
 use aws_sdk_dynamodb::primitives::Blob;
 use aws_sdk_dynamodb::types::AttributeValue;
-use futures::future::join_all;
-use holdall_core::{Backend, BackendExt, Batch, Bytes, Env, Expect, Key, Location};
+use holdall_core::{Bytes, Location, async_trait};
 use holdall_dynamodb::{Config, Credentials, DynamoDb};
 use holdall_services::{DYNAMODB, shared};
+use holdall_testkit::speed::{Contender, Outcome, compare};
 
-const ROUNDS: usize = 5;
 /// A condition like those that the backend's writes have.
 const CONDITION: &str = "attribute_not_exists(t) AND attribute_not_exists(w)";
 
 #[tokio::main]
-async fn main() {
+async fn main() -> Outcome<()> {
     let env = holdall_runtime::env();
-    let mut config = match args().nth(1) {
-        Some(text) => Config::from_location(&Location::parse(&text).unwrap()).unwrap(),
-        None => local(),
+    let (flags, locations): (Vec<String>, Vec<String>) =
+        std::env::args().skip(1).partition(|argument| argument == "--json");
+    let mut config = match locations.first() {
+        Some(text) => Config::from_location(&Location::parse(text)?)?,
+        None => local()?,
     };
     config.prefix = format!("speed-{:08x}", u32::from_le_bytes(env.random()));
-    let raw = Raw::open(&config).await;
-    let ours = DynamoDb::open(config, &env).await.unwrap();
-    println!("medians of {ROUNDS}, in turns; ratio above 1: the backend takes longer");
-    println!("{:<52} {:>12} {:>12} {:>6}", "", "holdall ms", "raw ms", "ratio");
-    let value = noise(&env, 1024);
-    for at_once in [1, 64] {
-        let count = if at_once == 1 { 200 } else { 2000 };
-        let mine = async |number| {
-            ours.put(&key(number), value.clone(), Expect::Any).await.unwrap();
-        };
-        for (condition, how) in [("", "PutItem"), (CONDITION, "with a condition")] {
-            let theirs = async |number| raw.put(number, &value, condition).await;
-            let name = format!("put of 1 KiB, {at_once} at once (raw: {how})");
-            compare(&env, &name, count, at_once, mine, theirs).await;
-        }
-    }
-    for at_once in [1, 64] {
-        let count = if at_once == 1 { 200 } else { 2000 };
-        let mine = async |number| {
-            assert_eq!(ours.get_all(&key(number % 100)).await.unwrap().unwrap().size, 1024);
-        };
-        let theirs = async |number| assert_eq!(raw.get(number % 100).await, 1024);
-        compare(&env, &format!("get of 1 KiB, {at_once} at once"), count, at_once, mine, theirs)
-            .await;
-    }
-    for steps in [50, 500] {
-        let mine = async |_| {
-            let mut batch = Batch::new();
-            for number in 0..steps {
-                batch.put(key(number), value.clone(), Expect::Any);
-            }
-            ours.apply(batch).await.unwrap();
-        };
-        let theirs = async |_| {
-            for number in 0..steps {
-                raw.put(number, &value, "").await;
-            }
-        };
-        let name = format!("batch of {steps} of 1 KiB (raw: puts)");
-        compare(&env, &name, 4, 1, mine, theirs).await;
-    }
+    let plain = Raw::open(&config, None).await;
+    let conditional = Raw::open(&config, Some(CONDITION)).await;
+    let ours = DynamoDb::open(config, &env).await?;
+    let others: [(&str, &dyn Contender); 2] =
+        [("PutItem", &plain), ("with a condition", &conditional)];
+    print!("{}", compare(&env, Arc::new(ours), &others, !flags.is_empty()).await);
+    Ok(())
 }
 
-fn local() -> Config {
-    let port = shared(&DYNAMODB).unwrap().port;
-    Config {
+fn local() -> Outcome<Config> {
+    let port = shared(&DYNAMODB)?.port;
+    Ok(Config {
         endpoint: Some(format!("http://127.0.0.1:{port}")),
         region: Some("eu-west-1".to_owned()),
         credentials: Credentials::Keys {
@@ -82,56 +50,7 @@ fn local() -> Config {
             session_token: None,
         },
         ..Config::new("holdall")
-    }
-}
-
-/// Runs both in turns and prints the medians of their times.
-async fn compare(
-    env: &Env,
-    name: &str,
-    count: usize,
-    at_once: usize,
-    ours: impl AsyncFn(usize),
-    raw: impl AsyncFn(usize),
-) {
-    let (mut mine, mut theirs) = (Vec::new(), Vec::new());
-    for _ in 0..ROUNDS {
-        mine.push(each(env, count, at_once, &ours).await);
-        theirs.push(each(env, count, at_once, &raw).await);
-    }
-    let (mine, theirs) = (median(mine), median(theirs));
-    println!("{name:<52} {mine:>12.1} {theirs:>12.1} {:>6.2}", mine / theirs);
-}
-
-/// How many milliseconds so many calls take, with so many at once.
-async fn each(env: &Env, count: usize, at_once: usize, call: &impl AsyncFn(usize)) -> f64 {
-    let watch = env.stopwatch();
-    let next = AtomicUsize::new(0);
-    let caller = async || {
-        loop {
-            let number = next.fetch_add(1, Ordering::Relaxed);
-            if number >= count {
-                return;
-            }
-            call(number).await;
-        }
-    };
-    join_all((0..at_once).map(|_| caller())).await;
-    watch.elapsed().as_secs_f64() * 1000.0
-}
-
-fn median(mut times: Vec<f64>) -> f64 {
-    times.sort_by(f64::total_cmp);
-    times[times.len() / 2]
-}
-
-fn key(number: usize) -> Key {
-    Key::parse(format!("key/{:06}", number % 1000)).unwrap()
-}
-
-fn noise(env: &Env, length: usize) -> Bytes {
-    let blocks = std::iter::repeat_with(|| env.random::<64>());
-    blocks.take(length.div_ceil(64)).flatten().take(length).collect()
+    })
 }
 
 /// The client library alone, which syncs as little and as much: the server is the same.
@@ -139,10 +58,11 @@ struct Raw {
     client: Client,
     table: String,
     partition: String,
+    condition: Option<&'static str>,
 }
 
 impl Raw {
-    async fn open(config: &Config) -> Self {
+    async fn open(config: &Config, condition: Option<&'static str>) -> Self {
         let mut builder = match &config.credentials {
             Credentials::Keys { access_key_id, secret_access_key, session_token } => {
                 let (id, secret) = (access_key_id.clone(), secret_access_key.clone());
@@ -160,25 +80,27 @@ impl Raw {
         };
         builder.set_endpoint_url(config.endpoint.clone());
         let client = Client::from_conf(builder.build());
-        Self { client, table: config.table.clone(), partition: format!("{}#raw", config.prefix) }
+        let partition = format!("{}#raw{}", config.prefix, condition.map_or(0, str::len));
+        Self { client, table: config.table.clone(), partition, condition }
     }
+}
 
-    fn sort(number: usize) -> AttributeValue {
-        AttributeValue::B(Blob::new(format!("key/{:06}", number % 1000)))
-    }
-
-    async fn put(&self, number: usize, value: &[u8], condition: &str) {
-        let put = self.client.put_item().table_name(&self.table).item("k", Self::sort(number));
+#[async_trait]
+impl Contender for Raw {
+    async fn put(&self, key: &str, value: Bytes) -> Outcome<()> {
+        let put = self.client.put_item().table_name(&self.table);
         let put = put.item("p", AttributeValue::S(self.partition.clone()));
-        let condition = Some(condition.to_owned()).filter(|condition| !condition.is_empty());
+        let put = put.item("k", AttributeValue::B(Blob::new(key)));
         let put = put.item("v", AttributeValue::B(Blob::new(value)));
-        put.set_condition_expression(condition).send().await.unwrap();
+        put.set_condition_expression(self.condition.map(str::to_owned)).send().await?;
+        Ok(())
     }
 
-    async fn get(&self, number: usize) -> usize {
-        let get = self.client.get_item().table_name(&self.table).key("k", Self::sort(number));
-        let get = get.key("p", AttributeValue::S(self.partition.clone())).consistent_read(true);
-        let item = get.send().await.unwrap().item.unwrap();
-        item["v"].as_b().unwrap().as_ref().len()
+    async fn get(&self, key: &str, _: Option<Range<u64>>) -> Outcome<usize> {
+        let get = self.client.get_item().table_name(&self.table).consistent_read(true);
+        let get = get.key("p", AttributeValue::S(self.partition.clone()));
+        let found = get.key("k", AttributeValue::B(Blob::new(key))).send().await?.item;
+        let found = found.as_ref().and_then(|item| item.get("v")?.as_b().ok());
+        Ok(found.ok_or("the value is missing")?.as_ref().len())
     }
 }

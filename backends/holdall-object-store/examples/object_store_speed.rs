@@ -1,122 +1,123 @@
 //! Measures the backend beside the client library alone, on the same server, in turns.
 //!
-//! `cargo run --release -p holdall-object-store --example object_store_speed`; the server is
-//! rclone's, the quickest of those at hand.
-#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "an example that prints")]
+//! `cargo run --release -p holdall-object-store --example object_store_speed s3|gcs|azure [--json]`;
+//! the servers are those that the tests share: for S3 rclone's, the quickest of those at hand.
+#![allow(clippy::print_stdout, reason = "an example that prints")]
 
-use std::future::Future;
-use std::time::Duration;
+use std::ops::Range;
+use std::sync::Arc;
 
-use futures::{StreamExt, stream};
-use holdall_core::{Backend, BackendExt, Bytes, Env, Expect, Key, Location};
+use holdall_core::{Bytes, Location, async_trait};
 use holdall_object_store::{Config, ObjectBackend};
-use holdall_services::{RCLONE, shared};
-use object_store::aws::{AmazonS3, AmazonS3Builder};
+use holdall_services::{AZURITE, GCS, RCLONE, shared};
+use holdall_testkit::speed::{Contender, Outcome, compare};
+use object_store::aws::AmazonS3Builder;
+use object_store::azure::MicrosoftAzureBuilder;
+use object_store::gcp::GoogleCloudStorageBuilder;
 use object_store::path::Path;
-use object_store::{ObjectStoreExt, PutPayload};
+use object_store::{ClientOptions, ObjectStore, ObjectStoreExt, PutPayload};
 
-const ROUNDS: usize = 5;
-const KEYS: usize = 256;
-const SEGMENT: usize = 16 << 20;
+/// The key of the account that Azurite always has, as its documentation gives it.
+const AZURITE_KEY: &str =
+    "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw==";
 
 #[tokio::main]
-async fn main() {
+async fn main() -> Outcome<()> {
     let env = holdall_runtime::env();
-    let port = shared(&RCLONE).unwrap().port;
+    let (flags, stores): (Vec<String>, Vec<String>) =
+        std::env::args().skip(1).partition(|argument| argument == "--json");
     let run = u32::from_le_bytes(env.random());
+    let (location, raw): (String, Arc<dyn ObjectStore>) =
+        match stores.first().map_or("s3", String::as_str) {
+            "s3" => s3(run)?,
+            "gcs" => gcs(run)?,
+            "azure" => azure(run)?,
+            other => return Err(format!("there is no `{other}`; name s3, gcs or azure").into()),
+        };
+    let config = Config::from_location(&Location::parse(&location)?)?;
+    let ours = ObjectBackend::open(config, &env).await?;
+    let raw = Raw { store: raw, run };
+    let others: [(&str, &dyn Contender); 1] = [("object_store", &raw)];
+    print!("{}", compare(&env, Arc::new(ours), &others, !flags.is_empty()).await);
+    Ok(())
+}
+
+type Both = (String, Arc<dyn ObjectStore>);
+
+fn s3(run: u32) -> Outcome<Both> {
+    let endpoint = format!("http://127.0.0.1:{}", shared(&RCLONE)?.port);
     let location = format!(
-        "s3://holdall/speed-{run}?endpoint=http://127.0.0.1:{port}&access_key_id=holdallkey\
+        "s3://holdall/speed-{run}?endpoint={endpoint}&access_key_id=holdallkey\
          &secret_access_key=holdallsecret&names=flat&part_size=64MiB"
     );
-    let config = Config::from_location(&Location::parse(&location).unwrap()).unwrap();
-    let ours = ObjectBackend::open(config, &env).await.unwrap();
     let raw = AmazonS3Builder::new()
         .with_bucket_name("holdall")
-        .with_endpoint(format!("http://127.0.0.1:{port}"))
+        .with_endpoint(endpoint)
         .with_allow_http(true)
         .with_access_key_id("holdallkey")
         .with_secret_access_key("holdallsecret")
         .with_region("us-east-1")
-        .build()
-        .unwrap();
-    println!("medians of {ROUNDS}, in turns; ratio above 1: the backend takes longer");
-    println!("{:<28} {:>12} {:>12} {:>6}", "", "holdall ms", "raw ms", "ratio");
-    for at_once in [1, 64] {
-        let count = if at_once == 1 { 200 } else { 2000 };
-        measure(&env, &ours, &raw, run, Work { name: "1 KiB", bytes: 1 << 10, at_once, count })
-            .await;
+        .build()?;
+    Ok((location, Arc::new(raw)))
+}
+
+fn gcs(run: u32) -> Outcome<Both> {
+    let endpoint = format!("http://127.0.0.1:{}", shared(&GCS)?.port);
+    let location =
+        format!("gs://holdall/speed-{run}?endpoint={endpoint}&anonymous=true&names=flat");
+    let raw = GoogleCloudStorageBuilder::new()
+        .with_bucket_name("holdall")
+        .with_base_url(&endpoint)
+        .with_skip_signature(true)
+        .with_client_options(ClientOptions::new().with_allow_http(true))
+        .build()?;
+    Ok((location, Arc::new(raw)))
+}
+
+fn azure(run: u32) -> Outcome<Both> {
+    let endpoint = format!("http://127.0.0.1:{}/devstoreaccount1", shared(&AZURITE)?.port);
+    let key: String = AZURITE_KEY.chars().map(percent).collect();
+    let location = format!(
+        "az://holdall/speed-{run}?endpoint={endpoint}&account=devstoreaccount1&access_key={key}\
+         &names=flat"
+    );
+    let raw = MicrosoftAzureBuilder::new()
+        .with_account("devstoreaccount1")
+        .with_access_key(AZURITE_KEY)
+        .with_container_name("holdall")
+        .with_endpoint(endpoint)
+        .with_allow_http(true)
+        .build()?;
+    Ok((location, Arc::new(raw)))
+}
+
+fn percent(c: char) -> String {
+    if c.is_ascii_alphanumeric() { c.to_string() } else { format!("%{:02X}", c as u32) }
+}
+
+/// The client library alone.
+struct Raw {
+    store: Arc<dyn ObjectStore>,
+    run: u32,
+}
+
+impl Raw {
+    fn path(&self, key: &str) -> Path {
+        Path::from(format!("raw-{}/{key}", self.run))
     }
-    let work = Work { name: "16 MiB", bytes: SEGMENT, at_once: 1, count: 8 };
-    measure(&env, &ours, &raw, run, work).await;
-    let keys = ours.list_all("", false).await.unwrap();
-    for row in keys {
-        ours.delete(&row.key, Expect::Any).await.unwrap();
+}
+
+#[async_trait]
+impl Contender for Raw {
+    async fn put(&self, key: &str, value: Bytes) -> Outcome<()> {
+        self.store.put(&self.path(key), PutPayload::from(value)).await?;
+        Ok(())
     }
-}
 
-struct Work {
-    name: &'static str,
-    bytes: usize,
-    at_once: usize,
-    count: usize,
-}
-
-async fn measure(env: &Env, ours: &ObjectBackend, raw: &AmazonS3, run: u32, work: Work) {
-    let value = Bytes::from(vec![7_u8; work.bytes]);
-    let name = |number: usize| format!("{}-{}", work.bytes, number % KEYS);
-    let key = |number| Key::parse(name(number)).unwrap();
-    let path = |number| Path::from(format!("raw-{run}/{}", name(number)));
-    let title = |what: &str| format!("{what} {}, {} at once", work.name, work.at_once);
-    let put_ours =
-        async |number| drop(ours.put(&key(number), value.clone(), Expect::Any).await.unwrap());
-    let put_raw = async |number| {
-        drop(raw.put(&path(number), PutPayload::from(value.clone())).await.unwrap());
-    };
-    compare(env, &title("put"), || each(&work, put_ours), || each(&work, put_raw)).await;
-    let get_ours = async |number| {
-        let found = ours.get_all(&key(number)).await.unwrap().unwrap();
-        assert_eq!(found.value.len(), work.bytes);
-    };
-    let get_raw = async |number| {
-        let found = raw.get(&path(number)).await.unwrap().bytes().await.unwrap();
-        assert_eq!(found.len(), work.bytes);
-    };
-    compare(env, &title("get"), || each(&work, get_ours), || each(&work, get_raw)).await;
-}
-
-async fn each(work: &Work, call: impl AsyncFn(usize)) {
-    stream::iter(0..work.count)
-        .map(|number| call(number))
-        .buffer_unordered(work.at_once)
-        .collect::<Vec<()>>()
-        .await;
-}
-
-async fn compare<A: Future<Output = ()>, B: Future<Output = ()>>(
-    env: &Env,
-    title: &str,
-    ours: impl Fn() -> A,
-    raw: impl Fn() -> B,
-) {
-    // Both once unmeasured: connections are made, and the keys are there.
-    ours().await;
-    raw().await;
-    let (mut first, mut second) = (Vec::new(), Vec::new());
-    for _ in 0..ROUNDS {
-        let watch = env.stopwatch();
-        ours().await;
-        first.push(watch.elapsed());
-        let watch = env.stopwatch();
-        raw().await;
-        second.push(watch.elapsed());
+    async fn get(&self, key: &str, range: Option<Range<u64>>) -> Outcome<usize> {
+        Ok(match range {
+            None => self.store.get(&self.path(key)).await?.bytes().await?.len(),
+            Some(range) => self.store.get_range(&self.path(key), range).await?.len(),
+        })
     }
-    let (first, second) = (median(first), median(second));
-    let ratio = first.as_secs_f64() / second.as_secs_f64();
-    let millis = |time: Duration| time.as_secs_f64() * 1000.0;
-    println!("{title:<28} {:>12.1} {:>12.1} {ratio:>6.2}", millis(first), millis(second));
-}
-
-fn median(mut times: Vec<Duration>) -> Duration {
-    times.sort();
-    times[times.len() / 2]
 }

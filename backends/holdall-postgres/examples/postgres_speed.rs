@@ -6,132 +6,55 @@
 
 use std::env::args;
 use std::future::Future;
+use std::ops::Range;
 use std::pin::pin;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::Arc;
 
 use deadpool_postgres::{Manager, Object, Pool};
-use futures::future::join_all;
 use holdall_core::{
-    Backend, BackendExt, Batch, ByteRange, Bytes, Env, Expect, Key, Location, Stopwatch,
+    Backend, Batch, ByteRange, Bytes, Env, Expect, Key, Location, Stopwatch, async_trait,
 };
 use holdall_postgres::{Config, Postgres, Tls, Values};
 use holdall_services::{POSTGRES, shared};
+use holdall_testkit::speed::{self, Contender, Outcome};
 use tokio_postgres::NoTls;
 use tokio_postgres::binary_copy::BinaryCopyInWriter;
-use tokio_postgres::types::Type;
+use tokio_postgres::types::{ToSql, Type};
 
 const ROUNDS: usize = 5;
 const CONNECTIONS: usize = 16;
-const KEYS: usize = 2000;
 const SEGMENT: usize = 16 << 20;
 const BATCH: usize = 10_000;
 
 #[tokio::main]
-async fn main() {
+async fn main() -> Outcome<()> {
     let env = holdall_runtime::env();
-    let mut config = match args().nth(1) {
-        Some(text) => Config::from_location(&Location::parse(&text).unwrap()).unwrap(),
+    let (flags, locations): (Vec<String>, Vec<String>) =
+        args().skip(1).partition(|argument| argument == "--json");
+    let json = !flags.is_empty();
+    let mut config = match locations.first() {
+        Some(text) => Config::from_location(&Location::parse(text)?)?,
         None => {
-            let port = shared(&POSTGRES).unwrap().port;
+            let port = shared(&POSTGRES)?.port;
             Config { port, ..Config::new("127.0.0.1", "holdall", "postgres") }
         }
     };
     config.tls = Tls::Off;
     config.max_connections = CONNECTIONS;
     config.schema = format!("speed-{}", u32::from_le_bytes(env.random()));
-    let raw = Raw::open(&config).await;
-    let ours = Postgres::open(config.clone(), &env).await.unwrap();
-    println!("medians of {ROUNDS}, in turns; ratio above 1: the backend takes longer");
-    println!("{:<44} {:>12} {:>12} {:>6}", "", "holdall ms", "raw ms", "ratio");
-    small(&env, &ours, &raw).await;
-    segments(&env, &ours, &raw).await;
-    batches(&env, &ours, &raw).await;
-    forms(&env, &config).await;
+    let raw = Raw::open(&config).await?;
+    let ours = Arc::new(Postgres::open(config.clone(), &env).await?);
+    let backend: Arc<dyn Backend> = Arc::<Postgres>::clone(&ours);
+    let others: [(&str, &dyn Contender); 1] = [("tokio-postgres", &raw)];
+    print!("{}", speed::compare(&env, backend, &others, json).await);
+    if !json {
+        println!("ratio above 1: the backend takes longer");
+        println!("{:<44} {:>12} {:>12} {:>6}", "", "holdall ms", "raw ms", "ratio");
+        batches(&env, &ours, &raw).await;
+        forms(&env, &config).await;
+    }
     raw.execute(&format!("DROP SCHEMA \"{}\" CASCADE; DROP TABLE {}", config.schema, raw.table))
-        .await;
-}
-
-/// Values of 1 KiB, by one client and by 64.
-async fn small(env: &Env, ours: &Postgres, raw: &Raw) {
-    let value = noise(env, 1024);
-    for at_once in [1, 64] {
-        let count = if at_once == 1 { 100 } else { 1500 };
-        compare(
-            env,
-            &format!("put of 1 KiB, {at_once} at once"),
-            count,
-            || {
-                each(count, at_once, async |number| {
-                    ours.put(&key(number), value.clone(), Expect::Any).await.unwrap();
-                })
-            },
-            || each(count, at_once, async |number| raw.put(&key(number), &value).await),
-        )
-        .await;
-    }
-    for at_once in [1, 64] {
-        let count = 3000;
-        compare(
-            env,
-            &format!("get of 1 KiB, {at_once} at once"),
-            count,
-            || {
-                each(count, at_once, async |number| {
-                    assert!(ours.get_all(&key(number % 100)).await.unwrap().is_some());
-                })
-            },
-            || {
-                each(count, at_once, async |number| {
-                    assert_eq!(raw.get(&key(number % 100)).await.len(), 1024);
-                })
-            },
-        )
-        .await;
-    }
-}
-
-/// Values of 16 MiB, whole and in part.
-async fn segments(env: &Env, ours: &Postgres, raw: &Raw) {
-    let value = noise(env, SEGMENT);
-    let segment = Key::parse("segment").unwrap();
-    compare(
-        env,
-        "put of 16 MiB",
-        4,
-        || {
-            each(4, 1, async |_| {
-                ours.put(&segment, value.clone(), Expect::Any).await.unwrap();
-            })
-        },
-        || each(4, 1, async |_| raw.put(&segment, &value).await),
-    )
-    .await;
-    compare(
-        env,
-        "get of 16 MiB",
-        8,
-        || {
-            each(8, 1, async |_| {
-                assert_eq!(ours.get_all(&segment).await.unwrap().unwrap().value.len(), SEGMENT);
-            })
-        },
-        || each(8, 1, async |_| assert_eq!(raw.get(&segment).await.len(), SEGMENT)),
-    )
-    .await;
-    compare(
-        env,
-        "64 KiB out of 16 MiB (raw: reads all)",
-        8,
-        || {
-            each(8, 1, async |number| {
-                let start = number as u64 * 1_000_003;
-                let range = ByteRange::new(start, start + 65_536);
-                assert_eq!(ours.get(&segment, range).await.unwrap().unwrap().value.len(), 65_536);
-            })
-        },
-        || each(8, 1, async |_| assert_eq!(raw.get(&segment).await.len(), SEGMENT)),
-    )
-    .await;
+        .await
 }
 
 /// Many rows at once, against COPY into a table of its own and one statement that moves them.
@@ -224,23 +147,8 @@ fn median(mut times: Vec<f64>) -> f64 {
     times[times.len() / 2]
 }
 
-/// Does the work for each number, so many at once.
-async fn each(count: usize, at_once: usize, work: impl AsyncFn(usize)) {
-    let next = AtomicUsize::new(0);
-    let worker = async || {
-        loop {
-            let number = next.fetch_add(1, Ordering::Relaxed);
-            if number >= count {
-                return;
-            }
-            work(number).await;
-        }
-    };
-    join_all((0..at_once).map(|_| worker())).await;
-}
-
 fn key(number: usize) -> Key {
-    Key::parse(format!("key/{:06}", number % KEYS.max(BATCH))).unwrap()
+    Key::parse(format!("key/{:06}", number % BATCH)).unwrap()
 }
 
 /// Bytes that do not compress.
@@ -257,60 +165,71 @@ fn noise(env: &Env, length: usize) -> Bytes {
 struct Raw {
     pool: Pool,
     table: String,
-    put: String,
-    get: String,
+}
+
+#[async_trait]
+impl Contender for Raw {
+    async fn put(&self, key: &str, value: Bytes) -> Outcome<()> {
+        let client = self.client().await?;
+        let put = format!(
+            "INSERT INTO {} VALUES ($1, $2) ON CONFLICT (key) DO UPDATE SET value = excluded.value",
+            self.table
+        );
+        let statement = client.prepare_cached(&put).await?;
+        client.execute(&statement, &[&key.as_bytes(), &&value[..]]).await?;
+        Ok(())
+    }
+
+    async fn get(&self, key: &str, range: Option<Range<u64>>) -> Outcome<usize> {
+        let client = self.client().await?;
+        let found: Vec<u8> = match range {
+            None => {
+                let get = format!("SELECT value FROM {} WHERE key = $1", self.table);
+                let statement = client.prepare_cached(&get).await?;
+                client.query_one(&statement, &[&key.as_bytes()]).await?.try_get(0)?
+            }
+            Some(range) => {
+                let part =
+                    format!("SELECT substr(value, $2, $3) FROM {} WHERE key = $1", self.table);
+                let statement = client.prepare_cached(&part).await?;
+                let (start, length) = (range.start as i32 + 1, (range.end - range.start) as i32);
+                let asked: [&(dyn ToSql + Sync); 3] = [&key.as_bytes(), &start, &length];
+                client.query_one(&statement, &asked).await?.try_get(0)?
+            }
+        };
+        Ok(found.len())
+    }
 }
 
 impl Raw {
-    async fn open(config: &Config) -> Self {
+    async fn open(config: &Config) -> Outcome<Self> {
         let mut options = tokio_postgres::Config::new();
         options.host(&config.host).port(config.port).user(&config.user).dbname(&config.database);
         if let Some(password) = &config.password {
             options.password(password);
         }
         let manager = Manager::new(options, NoTls);
-        let pool = Pool::builder(manager).max_size(CONNECTIONS).build().unwrap();
-        let table = format!("\"raw-{}\"", config.schema);
-        let raw = Self {
-            pool,
-            put: format!(
-                "INSERT INTO {table} VALUES ($1, $2) \
-                ON CONFLICT (key) DO UPDATE SET value = excluded.value"
-            ),
-            get: format!("SELECT value FROM {table} WHERE key = $1"),
-            table,
-        };
+        let pool = Pool::builder(manager).max_size(CONNECTIONS).build()?;
+        let raw = Self { pool, table: format!("\"raw-{}\"", config.schema) };
         let table = &raw.table;
         raw.execute(&format!(
             "CREATE TABLE {table} (key bytea PRIMARY KEY, value bytea);
             ALTER TABLE {table} ALTER COLUMN value SET STORAGE EXTERNAL"
         ))
-        .await;
-        raw
+        .await?;
+        Ok(raw)
     }
 
-    async fn client(&self) -> Object {
-        self.pool.get().await.unwrap()
+    async fn client(&self) -> Outcome<Object> {
+        Ok(self.pool.get().await?)
     }
 
-    async fn execute(&self, statements: &str) {
-        self.client().await.batch_execute(statements).await.unwrap();
-    }
-
-    async fn put(&self, key: &Key, value: &Bytes) {
-        let client = self.client().await;
-        let statement = client.prepare_cached(&self.put).await.unwrap();
-        client.execute(&statement, &[&key.as_bytes(), &&value[..]]).await.unwrap();
-    }
-
-    async fn get(&self, key: &Key) -> Vec<u8> {
-        let client = self.client().await;
-        let statement = client.prepare_cached(&self.get).await.unwrap();
-        client.query_one(&statement, &[&key.as_bytes()]).await.unwrap().get(0)
+    async fn execute(&self, statements: &str) -> Outcome<()> {
+        Ok(self.client().await?.batch_execute(statements).await?)
     }
 
     async fn copy(&self, rows: &[(Key, Bytes)]) {
-        let mut client = self.client().await;
+        let mut client = self.client().await.unwrap();
         let transaction = client.transaction().await.unwrap();
         let table = "CREATE TEMPORARY TABLE copied (key bytea, value bytea) ON COMMIT DROP";
         transaction.batch_execute(table).await.unwrap();

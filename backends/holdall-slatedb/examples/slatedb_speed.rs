@@ -1,17 +1,19 @@
-//! Measures the backend beside the client library alone, in turns: in directories, and on S3 with
-//! 50 ms a request.
+//! Measures the backend beside the client library alone, in turns: in directories, and without
+//! `--json` also on S3 with 50 ms a request.
 //!
-//! `cargo run --release -p holdall-slatedb --example slatedb_speed`. The library alone begins a
+//! `cargo run --release -p holdall-slatedb --example slatedb_speed [--json]`. The library alone begins a
 //! flush by itself at the flush interval, or is told to by each writer where there is none.
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "an example that prints")]
 
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures::{StreamExt, stream};
-use holdall_core::{Backend, BackendExt, Bytes, Env, Expect, Key, Location};
+use holdall_core::{Backend, BackendExt, Bytes, Env, Expect, Key, Location, async_trait};
 use holdall_services::{MOTO, Proxy, Trouble, shared};
 use holdall_slatedb::{Config, SlateDb};
+use holdall_testkit::speed::{self, Contender, Outcome};
 use slatedb::object_store::ObjectStore;
 use slatedb::object_store::aws::AmazonS3Builder;
 use slatedb::object_store::local::LocalFileSystem;
@@ -24,15 +26,18 @@ const REQUEST: Duration = Duration::from_millis(50);
 #[tokio::main]
 async fn main() {
     let env = holdall_runtime::env();
-    println!("medians of {ROUNDS}, in turns; ratio above 1: the backend takes longer");
-    println!("{:<44} {:>12} {:>12} {:>6}", "", "holdall ms", "raw ms", "ratio");
+    let json = std::env::args().any(|argument| argument == "--json");
     let (folder, raw_folder) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let ours = SlateDb::open(Config::directory(folder.path()), &env).await.unwrap();
     let client = LocalFileSystem::new_with_prefix(raw_folder.path()).unwrap().with_fsync(true);
     let raw = Raw::open(Arc::new(client), "", None).await;
-    for (at_once, count) in [(1, 200), (64, 2000)] {
-        measure(&env, "directory", &ours, &raw, at_once, count).await;
+    let others: [(&str, &dyn Contender); 1] = [("slatedb", &raw)];
+    print!("{}", speed::compare(&env, Arc::new(ours), &others, json).await);
+    if json {
+        return;
     }
+    println!("ratio above 1: the backend takes longer");
+    println!("{:<44} {:>12} {:>12} {:>6}", "", "holdall ms", "raw ms", "ratio");
     let proxy = Proxy::new(shared(&MOTO).unwrap().port).unwrap();
     for interval in [Duration::from_millis(100), Duration::ZERO] {
         let run = u32::from_le_bytes(env.random());
@@ -86,6 +91,18 @@ impl Raw {
             self.db.flush().await.unwrap();
         }
         written.await_durable().await.unwrap();
+    }
+}
+
+#[async_trait]
+impl Contender for Raw {
+    async fn put(&self, key: &str, value: Bytes) -> Outcome<()> {
+        Self::put(self, key.to_owned(), value).await;
+        Ok(())
+    }
+
+    async fn get(&self, key: &str, _: Option<Range<u64>>) -> Outcome<usize> {
+        Ok(self.db.get(key).await?.ok_or("the value is missing")?.len())
     }
 }
 

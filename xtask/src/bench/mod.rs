@@ -1,13 +1,20 @@
 //! `cargo x bench`: measures, beside the peers, in one run.
 
+mod backends;
+
 use crate::run::{Result, cargo, show};
 
-/// Runs holdall-bench, built as it is shipped, with these arguments. The command is built too,
-/// because importing is measured with it.
+/// Runs holdall-bench, built as it is shipped, with these arguments; the command is built too,
+/// because importing is measured with it. `backends` measures every backend instead.
 ///
 /// # Errors
-/// If they cannot be built, or the bench ends with anything but success.
+/// If something cannot be built, or ends with anything but success.
 pub(crate) fn run(arguments: &[String]) -> Result<()> {
+    if let Some((first, names)) = arguments.split_first()
+        && first == "backends"
+    {
+        return backends::run(names);
+    }
     let mut command = cargo();
     show(command.args(["build", "--locked", "--release", "--package", "holdall-cli"]))?;
     let mut bench = cargo();
