@@ -5,6 +5,7 @@ pub mod group;
 pub mod lmdb;
 pub mod log;
 pub mod ours;
+pub mod postgres;
 pub mod redb;
 pub mod sqlite;
 

@@ -44,6 +44,17 @@ impl Ours {
         Ok(Self { env: env.clone(), engine, volume })
     }
 
+    /// Makes a volume with its catalog and its data at these locations.
+    ///
+    /// # Errors
+    /// Those of the engine.
+    pub async fn on(catalog: &str, data: &str, env: &Env) -> Result<Self> {
+        let builder = Engine::builder().catalog(catalog).data(data).holder("holdall-bench");
+        let engine = builder.open().await?;
+        let volume = engine.get_or_create_volume(VOLUME).await?;
+        Ok(Self { env: env.clone(), engine, volume })
+    }
+
     /// The volume.
     pub fn volume(&self) -> &Volume {
         &self.volume

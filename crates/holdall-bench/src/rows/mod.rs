@@ -1,5 +1,6 @@
 //! The rows of the target table, one file each.
 
+pub mod catalogs;
 pub mod import;
 pub mod large_objects;
 pub mod listing;
@@ -15,7 +16,7 @@ use crate::report::Measured;
 use crate::setting::Setting;
 
 /// The names of the rows, in the order in which they run.
-pub const NAMES: [&str; 8] = [
+pub const NAMES: [&str; 9] = [
     small_puts::NAME,
     small_gets::NAME,
     listing::NAME,
@@ -24,6 +25,7 @@ pub const NAMES: [&str; 8] = [
     import::NAME,
     memory::NAME,
     open::NAME,
+    catalogs::NAME,
 ];
 
 /// Measures one row.
@@ -50,6 +52,7 @@ async fn run_alone(name: &str, setting: &Setting) -> Result<Vec<Measured>> {
         import::NAME => import::run(setting).await,
         memory::NAME => memory::run(setting).await,
         open::NAME => open::run(setting).await,
+        catalogs::NAME => catalogs::run(setting).await,
         unknown => {
             Err(format!("there is no row `{unknown}`; the rows are {}", NAMES.join(", ")).into())
         }
