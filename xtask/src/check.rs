@@ -1,6 +1,6 @@
 //! `cargo x check`: everything that must hold before a change lands.
 
-use crate::run::{Result, cargo, has_cargo_command, show};
+use crate::run::{EVERYTHING, Result, cargo, has_cargo_command, show};
 use crate::tidy;
 
 /// One thing that must hold: its name, and how to see whether it does.
@@ -42,8 +42,9 @@ fn format() -> Result<()> {
 
 fn clippy() -> Result<()> {
     holdall_services::compilers()?;
-    let flags = ["clippy", "--locked", "--workspace", "--all-targets", "--", "-D", "warnings"];
-    show(cargo().args(flags))
+    let mut clippy = cargo();
+    clippy.arg("clippy").args(EVERYTHING).args(["--all-targets", "--", "-D", "warnings"]);
+    show(&mut clippy)
 }
 
 /// Licences, bans and sources. The database of advisories is not asked: it cannot be fetched
@@ -59,8 +60,9 @@ fn deny() -> Result<()> {
 /// The documentation of the libraries, as their users see it.
 fn document() -> Result<()> {
     holdall_services::compilers()?;
-    let flags = ["doc", "--locked", "--workspace", "--no-deps", "--lib"];
-    show(cargo().args(flags).env("RUSTDOCFLAGS", "-D warnings"))
+    let mut doc = cargo();
+    doc.arg("doc").args(EVERYTHING).args(["--no-deps", "--lib"]);
+    show(doc.env("RUSTDOCFLAGS", "-D warnings"))
 }
 
 #[cfg(test)]

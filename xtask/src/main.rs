@@ -27,6 +27,7 @@ The everyday commands of the house.
   cargo x test --distributed           those on a distributed store, which takes minutes to build
   cargo x sim [--seeds N | --seed S]   the simulation: N seeds (or 5m, 30s), or one again
   cargo x bench [argument...]          measures, beside the peers; arguments go to holdall-bench
+  cargo x bench backends [name...]     every backend beside its client library, and OpenDAL
   cargo x services [up|down|status] [name...]
                                        the servers that the tests run against, on loopback
 ";

@@ -6,6 +6,9 @@ use std::process::{Command, Stdio};
 /// What went wrong, in words for the person at the terminal.
 pub(crate) type Result<T> = std::result::Result<T, String>;
 
+/// What all of the house is to cargo: every crate, with every backend there is.
+pub(crate) const EVERYTHING: [&str; 3] = ["--locked", "--workspace", "--all-features"];
+
 /// The root of the workspace.
 pub(crate) fn root() -> PathBuf {
     let here = Path::new(env!("CARGO_MANIFEST_DIR"));

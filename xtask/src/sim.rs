@@ -1,6 +1,6 @@
 //! `cargo x sim`: the simulation, over more seeds than CI has time for, or one seed again.
 
-use crate::run::{Result, cargo, show};
+use crate::run::{EVERYTHING, Result, cargo, show};
 
 /// How many seeds each simulation runs if nobody says.
 const SEEDS_DEFAULT: &str = "1000";
@@ -21,7 +21,7 @@ enum Plan {
 /// If an argument is wrong or a seed fails.
 pub(crate) fn run(arguments: &[String]) -> Result<()> {
     let mut tests = cargo();
-    tests.args(["test", "--locked", "--workspace", "--test", "simulation*"]);
+    tests.arg("test").args(EVERYTHING).args(["--test", "simulation*"]);
     tests.args(["--no-fail-fast", "--", "--nocapture"]);
     match parse(arguments)? {
         Plan::Seeds(budget) => tests.env("HOLDALL_SIM_SEEDS", budget),

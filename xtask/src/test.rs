@@ -4,7 +4,7 @@
 //! `--long` gives tests that run for a time of one's choice the time that is meant;
 //! `--distributed` runs those on a distributed store, which takes minutes to build, and no others.
 
-use crate::run::{Result, cargo, has_cargo_command, show};
+use crate::run::{EVERYTHING, Result, cargo, has_cargo_command, show};
 
 /// For how many seconds many writers write, and for how many they are meant to.
 const WRITERS_SECONDS: &str = "HOLDALL_WRITERS_SECONDS";
@@ -39,18 +39,18 @@ fn distributed() -> Result<()> {
 fn every_test(filters: &[String], variable: Option<(&str, &str)>) -> Result<()> {
     holdall_services::compilers()?;
     let mut documented = cargo();
-    documented.args(["test", "--locked", "--workspace", "--doc", "--no-fail-fast", "--"]);
+    documented.arg("test").args(EVERYTHING).args(["--doc", "--no-fail-fast", "--"]);
     let documented = show(documented.args(filters));
     let (runner, tests) = if has_cargo_command("nextest") {
         let mut nextest = cargo();
-        nextest.args(["nextest", "run", "--locked", "--workspace"]);
+        nextest.args(["nextest", "run"]).args(EVERYTHING);
         if std::env::var_os("CI").is_some() {
             nextest.args(["--profile", "ci"]);
         }
         ("cargo nextest", show(nextest.args(filters).envs(variable)))
     } else {
         let mut tests = cargo();
-        tests.args(["test", "--locked", "--workspace", "--lib", "--bins", "--tests"]);
+        tests.arg("test").args(EVERYTHING).args(["--lib", "--bins", "--tests"]);
         tests.args(["--examples", "--no-fail-fast", "--"]);
         ("cargo test", show(tests.args(filters).envs(variable)))
     };
