@@ -25,8 +25,9 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use holdall_core::{
-    Backend, BackendExt, Batch, ByteRange, Bytes, Conditions, Durability, Env, Expect, Health,
-    KEY_BYTES_MAX, Key, List, Object, Operation, Page, Profile, Reach, Result, Revision, Find};
+    Backend, BackendExt, Batch, ByteRange, Bytes, Conditions, Durability, Env, Expect, Find,
+    Health, KEY_BYTES_MAX, Key, List, Object, Operation, Page, Profile, Reach, Result, Revision,
+};
 
 pub use config::Config;
 

@@ -20,9 +20,10 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use holdall_core::{
-    Backend, BackendExt, Batch, ByteRange, Bytes, Conditions, Durability, Env, Error, Expect,
+    Backend, BackendExt, Batch, ByteRange, Bytes, Conditions, Durability, Env, Error, Expect, Find,
     Health, KEY_BYTES_MAX, Key, List, Object, Op, Operation, Page, Profile, Reach, Result,
-    Revision, Find};
+    Revision,
+};
 
 pub use config::Config;
 

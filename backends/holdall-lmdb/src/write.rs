@@ -174,11 +174,7 @@ mod tests {
     use crate::store::Handle;
 
     fn put(value: &'static str) -> Vec<Op> {
-        vec![Op::Put {
-            key: Key::parse("a").unwrap(),
-            value: Bytes::from(value),
-            expect: Expect::Any,
-        }]
+        vec![Op::put(Key::parse("a").unwrap(), Bytes::from(value), Expect::Any)]
     }
 
     #[tokio::test(flavor = "multi_thread")]
