@@ -1,7 +1,7 @@
 //! Measures the backend beside the client library alone, on the same server, in turns.
 //!
-//! `cargo run --release -p holdall-object-store --example object_store_speed s3|gcs|azure [--json]`;
-//! the servers are those that the tests share: for S3 rclone's, the quickest of those at hand.
+//! `cargo run --release -p holdall-object-store --example object_store_speed s3 [--json]`, or `gcs`
+//! or `azure`; the servers are those that the tests share: for S3 rclone's, the quickest at hand.
 #![allow(clippy::print_stdout, reason = "an example that prints")]
 
 use std::ops::Range;
