@@ -5,7 +5,7 @@ use std::process::Child;
 
 use tempfile::TempDir;
 
-use crate::process::{end, free_port, spawn};
+use crate::process::{end, free_port, is_silent, spawn};
 use crate::{Result, Service};
 
 /// How often a start is tried, each time on another port.
@@ -51,7 +51,9 @@ impl Own {
         let name = self.service.name;
         let Some(mut child) = self.child.take() else { return Ok(()) };
         child.kill().map_err(|e| format!("{name} cannot be killed: {e}"))?;
-        child.wait().map(drop).map_err(|e| format!("{name} does not end: {e}"))
+        child.wait().map(drop).map_err(|e| format!("{name} does not end: {e}"))?;
+        // A child that it had just begun may listen a moment longer.
+        if is_silent(self.port) { Ok(()) } else { Err(format!("{name} goes on listening")) }
     }
 
     /// Ends it in good order.

@@ -1,7 +1,7 @@
 //! Starting, awaiting and ending processes.
 
 use std::fs::File;
-use std::net::TcpListener;
+use std::net::{TcpListener, TcpStream};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -72,6 +72,18 @@ pub(crate) fn end(pid: u32, stop: Stop) {
         }
         std::thread::sleep(PAUSE);
     }
+}
+
+/// Waits until nobody listens on a port; false if somebody goes on.
+pub(crate) fn is_silent(port: u16) -> bool {
+    let begun = Instant::now();
+    while TcpStream::connect(("127.0.0.1", port)).is_ok() {
+        if begun.elapsed() > ENDED {
+            return false;
+        }
+        std::thread::sleep(PAUSE);
+    }
+    true
 }
 
 /// Whether there is such a process, and it has not ended.
