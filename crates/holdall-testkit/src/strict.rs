@@ -4,6 +4,8 @@
 //! rows and claim that more may follow even at the end; revisions are words that do not count, and
 //! on request repeat for equal bytes as an ETag does; limits are small; every call suspends before
 //! and after it acts, so that others run in between and a future can be dropped at either point.
+//! Without its replica its reads show writes that were never acknowledged, and that are gone when
+//! the replica takes over.
 
 use std::collections::BTreeMap;
 use std::collections::hash_map::DefaultHasher;
@@ -27,9 +29,13 @@ pub struct Strict {
     state: Mutex<State>,
 }
 
+type Rows = BTreeMap<Key, (Bytes, Revision)>;
+
 #[derive(Debug, Default)]
 struct State {
-    rows: BTreeMap<Key, (Bytes, Revision)>,
+    rows: Rows,
+    /// What the replica has, while it hears of nothing.
+    replica: Option<Rows>,
     writes: u64,
     lists: u64,
 }
@@ -111,6 +117,27 @@ impl Strict {
         self
     }
 
+    /// From now on its replica hears of no write: each happens and can be read, but is `Unknown`.
+    pub fn lose_replica(&self) {
+        let mut state = self.lock();
+        if state.replica.is_none() {
+            state.replica = Some(state.rows.clone());
+        }
+    }
+
+    /// The replica hears of everything again, and of what it has missed.
+    pub fn find_replica(&self) {
+        self.lock().replica = None;
+    }
+
+    /// The replica takes over: what it has not heard of never was.
+    pub fn fail_over(&self) {
+        let mut state = self.lock();
+        if let Some(rows) = state.replica.take() {
+            state.rows = rows;
+        }
+    }
+
     // Nothing below panics while it holds the lock.
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
@@ -163,6 +190,10 @@ impl Strict {
                 Op::Delete { key, .. } => drop(state.rows.remove(&key)),
                 Op::Check { .. } => {}
             }
+        }
+        if state.replica.is_some() {
+            let message = "no replica has acknowledged this write; look before trying again";
+            return Err(Error::unknown(operation, message));
         }
         Ok(revision)
     }

@@ -12,7 +12,8 @@ use holdall_core::{
 use holdall_testkit::damage::{Damage, damage_backend, damage_folder, files_below};
 use holdall_testkit::sim::simulate;
 use holdall_testkit::{
-    Chance, Crash, CrashPoints, Crashing, Fault, Faulty, Load, Method, Plan, Recording, measure,
+    Chance, Crash, CrashPoints, Crashing, Fault, Faulty, Load, Method, Plan, Recording, Strict,
+    measure,
 };
 
 fn key(name: &str) -> Key {
@@ -62,6 +63,26 @@ fn each_fault_of_a_put_is_as_described() {
     assert_eq!(kind, unknown);
     let torn = torn.unwrap();
     assert!("new value".starts_with(&torn) && torn != "new value", "{torn:?}");
+}
+
+#[test]
+fn a_write_without_a_replica_is_seen_and_lost_with_the_server() {
+    simulate(1, |_| async move {
+        let strict = Strict::new();
+        put(&strict, "k", "old").await.unwrap();
+        for found in [false, true] {
+            strict.lose_replica();
+            let error = put(&strict, "k", "new").await.unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Unknown);
+            assert_eq!(value(&strict, "k").await.unwrap(), "new");
+            if found {
+                strict.find_replica();
+            }
+            strict.fail_over();
+            assert_eq!(value(&strict, "k").await.unwrap(), if found { "new" } else { "old" });
+            put(&strict, "k", "old").await.unwrap();
+        }
+    });
 }
 
 #[test]

@@ -50,8 +50,27 @@ impl Inner {
         let context = &self.context;
         let keys = [context.keys.head(), context.keys.writer(writer.epoch), context.keys.volume()];
         let rows = context.catalog.get_many(&keys).await?;
-        let [head, row, volume] = rows.as_slice() else { return Ok(None) };
-        let Some(head) = head else { return Err(missing_head(&keys[0])) };
+        let [found, row, volume] = rows.as_slice() else { return Ok(None) };
+        let Some(found) = found else { return Err(missing_head(&keys[0])) };
+        let head: Head = row::decode(&keys[0], &found.value)?;
+        if head.sequence < writer.head.sequence {
+            // Its engine was replaced by a copy that lacks them: opening looks at what is there.
+            let reason = "the catalog has lost commits that this writer has seen; open the volume \
+                          again";
+            self.close(reason);
+            return Err(Error::closed(Operation::Commit, reason));
+        }
+        let (mut head_revision, mut settled) = (found.revision.clone(), None);
+        let moved = writer.head_revision.as_ref() != Some(&found.revision);
+        if moved && !writer.doubts.is_empty() {
+            // What can be read may yet be lost; a write that is answered, and what came before it,
+            // are as durable as the profile says.
+            let expect = Expect::Revision(head_revision);
+            head_revision = context.catalog.put(&keys[0], found.value.clone(), expect).await?;
+            settled = self.settle(writer, &head).await?;
+            // Those that have not happened by now expect another head: they never will.
+            writer.doubts.clear();
+        }
         let still = match row {
             Some(object) => {
                 writer.row = row::decode(&keys[1], &object.value)?;
@@ -60,21 +79,8 @@ impl Inner {
             }
             None => false,
         };
-        let sequence = writer.head.sequence;
-        writer.head = row::decode(&keys[0], &head.value)?;
-        if writer.head.sequence < sequence {
-            // Its engine was replaced by a copy that lacks them: opening looks at what is there.
-            let reason = "the catalog has lost commits that this writer has seen; open the volume \
-                          again";
-            self.close(reason);
-            return Err(Error::closed(Operation::Commit, reason));
-        }
-        let before = writer.head_revision.replace(head.revision.clone());
-        let settled = self.settle(writer).await?;
-        if before.as_ref() != Some(&head.revision) {
-            // Those that have not happened by now expect another head: they never will.
-            writer.doubts.clear();
-        }
+        writer.head = head;
+        writer.head_revision = Some(head_revision);
         if !still {
             let reason = "this writer was ended by another after its lease; open the volume again";
             self.close(reason);
@@ -91,22 +97,17 @@ impl Inner {
         *self.volume.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(volume);
     }
 
-    /// Finds out whether one of the batches in doubt has happened.
-    pub(super) async fn settle(
-        &self,
-        writer: &mut Writer,
-    ) -> Result<Option<Vec<Result<Committed>>>> {
-        let newest = (writer.head.epoch, writer.head.batch);
+    /// Finds out whether one of the batches in doubt has happened, under a head that is there for
+    /// good.
+    async fn settle(&self, writer: &Writer, head: &Head) -> Result<Option<Vec<Result<Committed>>>> {
         for doubt in &writer.doubts {
-            let mut happened = newest == (writer.epoch, doubt.batch);
+            let mut happened = (head.epoch, head.batch) == (writer.epoch, doubt.batch);
             if let Some((key, value)) = doubt.log.as_ref().filter(|_| !happened) {
                 let found = self.context.catalog.get_all(key).await?;
                 happened = found.is_some_and(|found| found.value == *value);
             }
             if happened {
-                let results = doubt.results.clone();
-                writer.doubts.clear();
-                return Ok(Some(results));
+                return Ok(Some(doubt.results.clone()));
             }
         }
         Ok(None)
