@@ -1,11 +1,15 @@
 //! Which folder to use and how large it may grow: plain data, read from a location.
 
+use std::ops::RangeInclusive;
 use std::path::PathBuf;
 
-use holdall_core::{Error, Location, Operation, Result};
+use holdall_core::units::write_size;
+use holdall_core::{Location, Result};
 
 const OPTIONS: [&str; 2] = ["map_size", "readers"];
-const MAP_SIZE_MIN: u64 = 1 << 20;
+/// The largest is what the addresses of a process reach.
+const MAP_SIZE: RangeInclusive<u64> = 1 << 20..=1 << 47;
+const READERS: RangeInclusive<u32> = 1..=100_000;
 const READERS_DEFAULT: u32 = 1024;
 
 /// What an [`Lmdb`](crate::Lmdb) backend is opened with.
@@ -33,31 +37,22 @@ impl Config {
     /// `Invalid` for another scheme, a host, a relative path, an unknown option or a value that
     /// is no number in its limits.
     pub fn from_location(location: &Location) -> Result<Self> {
-        let invalid =
-            |message: &str| Error::invalid(Operation::Open, message).with_location(location);
         if location.scheme() != "lmdb" {
-            return Err(invalid("this is not an lmdb location; write lmdb:///path"));
+            return Err(location.refuse("this is not an lmdb location; write lmdb:///path"));
         }
         if !location.authority().is_empty() {
-            return Err(invalid(
-                "an lmdb location names no host; write three slashes: lmdb:///path",
-            ));
+            return Err(location
+                .refuse("an lmdb location names no host; write three slashes: lmdb:///path"));
         }
         if !location.path().starts_with('/') || location.path().contains('\0') {
-            return Err(invalid("an lmdb location needs an absolute path; write lmdb:///path"));
+            return Err(
+                location.refuse("an lmdb location needs an absolute path; write lmdb:///path")
+            );
         }
         location.allow_options(&OPTIONS)?;
         let mut config = Self::new(location.path());
-        if let Some(text) = location.option("map_size") {
-            let size = parse_size(text).filter(|size| *size >= MAP_SIZE_MIN);
-            let message = "map_size must be a size of at least 1MiB, such as 64GiB";
-            config.map_size = Some(size.ok_or_else(|| invalid(message))?);
-        }
-        if let Some(text) = location.option("readers") {
-            let readers = text.parse().ok().filter(|readers| (1..=100_000).contains(readers));
-            let message = "readers must be a number from 1 to 100000, such as 1024";
-            config.readers = readers.ok_or_else(|| invalid(message))?;
-        }
+        config.map_size = location.size("map_size", MAP_SIZE)?;
+        config.readers = location.number("readers", READERS)?.unwrap_or(config.readers);
         Ok(config)
     }
 
@@ -66,28 +61,13 @@ impl Config {
     pub fn location(&self) -> Location {
         let mut location = Location::from_path("lmdb", &self.path.to_string_lossy());
         if let Some(size) = self.map_size {
-            location = location.with_option("map_size", &size.to_string());
+            location = location.with_option("map_size", &write_size(size));
         }
         if self.readers != READERS_DEFAULT {
             location = location.with_option("readers", &self.readers.to_string());
         }
         location
     }
-}
-
-/// Bytes from a number with or without a unit: `4096`, `64MiB`.
-fn parse_size(text: &str) -> Option<u64> {
-    let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
-    let (number, unit) = text.split_at(digits);
-    let factor: u64 = match unit.trim() {
-        "" | "B" => 1,
-        "KiB" => 1 << 10,
-        "MiB" => 1 << 20,
-        "GiB" => 1 << 30,
-        "TiB" => 1 << 40,
-        _ => return None,
-    };
-    number.parse::<u64>().ok()?.checked_mul(factor)
 }
 
 #[cfg(test)]
@@ -110,26 +90,6 @@ mod tests {
     }
 
     #[test]
-    fn sizes_are_written_as_people_write_them() {
-        for (text, size) in [
-            ("0", Some(0)),
-            ("4096", Some(4096)),
-            ("12B", Some(12)),
-            ("64MiB", Some(64 << 20)),
-            ("64 MiB", Some(64 << 20)),
-            ("1TiB", Some(1 << 40)),
-            ("", None),
-            ("MiB", None),
-            ("64MB", None),
-            ("-1", None),
-            ("1.5GiB", None),
-            ("99999999TiB", None),
-        ] {
-            assert_eq!(parse_size(text), size, "{text}");
-        }
-    }
-
-    #[test]
     fn wrong_locations_are_refused_with_a_hint() {
         for (text, hint) in [
             ("lmdb://srv/a", "three slashes"),
@@ -137,10 +97,10 @@ mod tests {
             ("file:///srv", "lmdb:///path"),
             ("lmdb:///srv/%00", "absolute"),
             ("lmdb:///srv?map_sise=1GiB", "did you mean `map_size`"),
-            ("lmdb:///srv?map_size=1GB", "such as 64GiB"),
-            ("lmdb:///srv?map_size=1KiB", "at least 1MiB"),
-            ("lmdb:///srv?readers=0", "from 1"),
-            ("lmdb:///srv?readers=many", "from 1"),
+            ("lmdb:///srv?map_size=1GB", "map_size must be a size from 1MiB to 128TiB"),
+            ("lmdb:///srv?map_size=1KiB", "from 1MiB"),
+            ("lmdb:///srv?readers=0", "from 1 to 100000"),
+            ("lmdb:///srv?readers=many", "readers must be a whole number"),
         ] {
             let error = Config::from_location(&Location::parse(text).unwrap()).unwrap_err();
             assert_eq!(error.kind(), ErrorKind::Invalid, "{text}");

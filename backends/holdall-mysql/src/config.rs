@@ -1,9 +1,11 @@
 //! Which server, database and table to use, and how: plain data, read from a location.
 
 use std::fmt;
+use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use holdall_core::units::write_duration;
 use holdall_core::{Error, Location, Operation, Result};
 
 /// Every option of a location, in the order of `docs/backends/mysql.md`.
@@ -19,7 +21,8 @@ pub(crate) const OPTIONS: [&str; 9] = [
     "allow_unsafe_server",
 ];
 const PORT: u16 = 3306;
-const CONNECTIONS_MOST: usize = 10_000;
+const CONNECTIONS: RangeInclusive<usize> = 0..=10_000;
+const TIMES: RangeInclusive<Duration> = Duration::from_millis(1)..=Duration::from_secs(86_400);
 const TABLE: &str = "holdall";
 /// The longest name of a table that the server takes.
 const TABLE_BYTES_MAX: usize = 64;
@@ -95,34 +98,37 @@ impl Config {
     /// `Invalid` for another scheme, a missing part, an unknown option or a value that is out of
     /// its limits.
     pub fn from_location(location: &Location) -> Result<Self> {
-        let read = Reader(location);
         if location.scheme() != "mysql" {
-            return Err(read.invalid("this is not a mysql location; write mysql://user@host/name"));
+            return Err(
+                location.refuse("this is not a mysql location; write mysql://user@host/name")
+            );
         }
         location.allow_options(&OPTIONS)?;
-        let (user, host, port) = read.authority()?;
+        let (user, host, port) = authority(location)?;
         let database = location.path().trim_start_matches('/');
         if !is_name(database, "ABCDEFGHIJKLMNOPQRSTUVWXYZ-") {
             let message = "a mysql location names one database, in letters, digits, _ and -; \
                            write mysql://user@host/name";
-            return Err(read.invalid(message));
+            return Err(location.refuse(message));
         }
         let default = Self::new(host, user, database);
+        let count = |name, usual| Ok(location.number(name, CONNECTIONS)?.unwrap_or(usual));
+        let time = |name, usual| Ok(location.duration(name, TIMES)?.unwrap_or(usual));
         let config = Self {
             port,
             password: location.option("password").map(str::to_owned),
-            table: read.table()?,
-            min_connections: read.count("min_connections", default.min_connections)?,
-            max_connections: read.count("max_connections", default.max_connections)?,
-            connect_timeout: read.duration("connect_timeout", default.connect_timeout)?,
-            statement_timeout: read.duration("statement_timeout", default.statement_timeout)?,
-            tls: read.tls()?,
-            allow_unsafe_server: read.truth("allow_unsafe_server")?,
+            table: table(location)?,
+            min_connections: count("min_connections", default.min_connections)?,
+            max_connections: count("max_connections", default.max_connections)?,
+            connect_timeout: time("connect_timeout", default.connect_timeout)?,
+            statement_timeout: time("statement_timeout", default.statement_timeout)?,
+            tls: tls(location)?,
+            allow_unsafe_server: location.flag("allow_unsafe_server")?.unwrap_or(false),
             ..default
         };
         if config.max_connections < config.min_connections.max(1) {
             let message = "max_connections must be at least 1, and not below min_connections";
-            return Err(read.invalid(message));
+            return Err(location.refuse(message));
         }
         Ok(config)
     }
@@ -146,8 +152,16 @@ impl Config {
         let (least, most) = (self.min_connections, self.max_connections);
         set("min_connections", least.to_string(), default.min_connections.to_string());
         set("max_connections", most.to_string(), default.max_connections.to_string());
-        set("connect_timeout", shown(self.connect_timeout), shown(default.connect_timeout));
-        set("statement_timeout", shown(self.statement_timeout), shown(default.statement_timeout));
+        set(
+            "connect_timeout",
+            write_duration(self.connect_timeout),
+            write_duration(default.connect_timeout),
+        );
+        set(
+            "statement_timeout",
+            write_duration(self.statement_timeout),
+            write_duration(default.statement_timeout),
+        );
         if let Tls::Require { ca } = &self.tls {
             set("tls", "require".to_owned(), String::new());
             let ca = ca.as_ref().map(|ca| ca.to_string_lossy().into_owned());
@@ -164,78 +178,44 @@ impl fmt::Debug for Config {
     }
 }
 
-/// Takes a location apart. Its errors repeat no value: it may be a secret in the wrong place.
-struct Reader<'a>(&'a Location);
-
-impl Reader<'_> {
-    fn invalid(&self, message: impl Into<String>) -> Error {
-        Error::invalid(Operation::Open, message).with_location(self.0)
+/// User, host and port. Its errors repeat nothing: what is there may be a secret in the wrong place.
+fn authority(location: &Location) -> Result<(&str, &str, u16)> {
+    let shape = "a mysql location needs a user and a host; write mysql://user@host:3306/name";
+    let invalid = |message| Error::invalid(Operation::Open, message);
+    let (user, address) = location.authority().rsplit_once('@').ok_or_else(|| invalid(shape))?;
+    if user.contains(':') {
+        let message = "a mysql location takes its password as an option; write ?password=…";
+        return Err(invalid(message));
     }
-
-    /// User, host and port.
-    fn authority(&self) -> Result<(&str, &str, u16)> {
-        let shape = "a mysql location needs a user and a host; write mysql://user@host:3306/name";
-        let authority = self.0.authority();
-        let (user, address) =
-            authority.rsplit_once('@').ok_or_else(|| Error::invalid(Operation::Open, shape))?;
-        if user.contains(':') {
-            let message = "a mysql location takes its password as an option; write ?password=…";
-            return Err(Error::invalid(Operation::Open, message));
-        }
-        let (host, port) = match address.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
-            Some((host, rest)) => (host, rest.strip_prefix(':')),
-            None => match address.split_once(':') {
-                Some((host, port)) => (host, Some(port)),
-                None => (address, None),
-            },
-        };
-        if user.is_empty() || host.is_empty() {
-            return Err(Error::invalid(Operation::Open, shape));
-        }
-        let port = port.map_or(Ok(PORT), str::parse);
-        let message = "the port of a mysql location must be a number from 1 to 65535";
-        Ok((user, host, port.map_err(|_| self.invalid(message))?))
+    let (host, port) = match address.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
+        Some((host, rest)) => (host, rest.strip_prefix(':')),
+        None => match address.split_once(':') {
+            Some((host, port)) => (host, Some(port)),
+            None => (address, None),
+        },
+    };
+    if user.is_empty() || host.is_empty() {
+        return Err(invalid(shape));
     }
+    let port = port.map_or(Ok(PORT), str::parse);
+    let message = "the port of a mysql location must be a number from 1 to 65535";
+    Ok((user, host, port.map_err(|_| location.refuse(message))?))
+}
 
-    fn table(&self) -> Result<String> {
-        let table = self.0.option("table").unwrap_or(TABLE);
-        if table.len() > TABLE_BYTES_MAX || !is_name(table, "") {
-            let message = "table must be 1 to 64 lower-case letters, digits and _";
-            return Err(self.invalid(message));
-        }
-        Ok(table.to_owned())
+fn table(location: &Location) -> Result<String> {
+    let table = location.option("table").unwrap_or(TABLE);
+    if table.len() > TABLE_BYTES_MAX || !is_name(table, "") {
+        return Err(location.refuse("table must be 1 to 64 lower-case letters, digits and _"));
     }
+    Ok(table.to_owned())
+}
 
-    fn count(&self, name: &str, default: usize) -> Result<usize> {
-        let Some(text) = self.0.option(name) else { return Ok(default) };
-        let count = text.parse().ok().filter(|count| *count <= CONNECTIONS_MOST);
-        count.ok_or_else(|| self.invalid(format!("{name} must be a number up to 10000")))
-    }
-
-    fn duration(&self, name: &str, default: Duration) -> Result<Duration> {
-        let Some(text) = self.0.option(name) else { return Ok(default) };
-        let duration = parse_duration(text).filter(|duration| !duration.is_zero());
-        duration.ok_or_else(|| {
-            self.invalid(format!("{name} must be a time above 0, such as 10s or 500ms"))
-        })
-    }
-
-    fn truth(&self, name: &str) -> Result<bool> {
-        match self.0.option(name) {
-            None | Some("false") => Ok(false),
-            Some("true") => Ok(true),
-            Some(_) => Err(self.invalid(format!("{name} must be true or false"))),
-        }
-    }
-
-    fn tls(&self) -> Result<Tls> {
-        let ca = self.0.option("tls_ca").map(PathBuf::from);
-        match self.0.option("tls") {
-            None | Some("off") if ca.is_none() => Ok(Tls::Off),
-            Some("require") => Ok(Tls::Require { ca }),
-            None | Some("off") => Err(self.invalid("tls_ca is of use only with tls=require")),
-            Some(_) => Err(self.invalid("tls must be off or require")),
-        }
+fn tls(location: &Location) -> Result<Tls> {
+    let ca = location.option("tls_ca").map(PathBuf::from);
+    match location.choice("tls", &[("off", false), ("require", true)])? {
+        Some(true) => Ok(Tls::Require { ca }),
+        _ if ca.is_some() => Err(location.refuse("tls_ca is of use only with tls=require")),
+        _ => Ok(Tls::Off),
     }
 }
 
@@ -244,23 +224,6 @@ fn is_name(text: &str, more: &str) -> bool {
     let allowed =
         |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_' || more.contains(c);
     !text.is_empty() && text.chars().all(allowed)
-}
-
-/// A time from a number with a unit: `500ms`, `10s`, `2m`.
-fn parse_duration(text: &str) -> Option<Duration> {
-    let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
-    let (number, unit) = text.split_at(digits);
-    let number: u64 = number.parse().ok()?;
-    match unit.trim() {
-        "ms" => Some(Duration::from_millis(number)),
-        "s" => Some(Duration::from_secs(number)),
-        "m" => number.checked_mul(60).map(Duration::from_secs),
-        _ => None,
-    }
-}
-
-fn shown(duration: Duration) -> String {
-    format!("{}ms", duration.as_millis())
 }
 
 #[cfg(test)]
@@ -332,11 +295,14 @@ mod tests {
             ("mysql://me@host/name?tabel=x", "did you mean `table`"),
             ("mysql://me@host/name?table=X", "lower-case"),
             ("mysql://me@host/name?table=", "1 to 64"),
-            ("mysql://me@host/name?min_connections=many", "min_connections must be a number"),
+            (
+                "mysql://me@host/name?min_connections=many",
+                "min_connections must be a whole number from 0 to 10000",
+            ),
             ("mysql://me@host/name?max_connections=0", "at least 1"),
             ("mysql://me@host/name?min_connections=9&max_connections=8", "not below"),
-            ("mysql://me@host/name?connect_timeout=10", "such as 10s"),
-            ("mysql://me@host/name?statement_timeout=0s", "above 0"),
+            ("mysql://me@host/name?connect_timeout=soon", "connect_timeout must be a time"),
+            ("mysql://me@host/name?statement_timeout=0s", "from 1ms to 1d"),
             ("mysql://me@host/name?tls=maybe", "off or require"),
             ("mysql://me@host/name?tls_ca=/x", "only with tls=require"),
             ("mysql://me@host/name?allow_unsafe_server=yes", "true or false"),

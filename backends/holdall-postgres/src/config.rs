@@ -3,12 +3,14 @@
 mod text;
 
 use std::fmt;
+use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use holdall_core::{Error, Location, Operation, Result};
+use holdall_core::units::{write_duration, write_size};
+use holdall_core::{Location, Result};
 
-use text::{decode, duration, encode, shown, size};
+use text::{decode, encode};
 
 const OPTIONS: [&str; 14] = [
     "allow_unsafe_server",
@@ -29,6 +31,15 @@ const OPTIONS: [&str; 14] = [
 const PORT_DEFAULT: u16 = 5432;
 const SCHEMA_BYTES_MAX: usize = 63;
 const CONNECTIONS_MAX: usize = 10_000;
+/// The server counts milliseconds in 31 bits.
+const TIMES: RangeInclusive<Duration> =
+    Duration::from_millis(1)..=Duration::from_secs(24 * 24 * 60 * 60);
+const LARGE_ABOVE: RangeInclusive<u64> = 0..=1 << 40;
+
+const TLS: [(&str, Tls); 3] =
+    [("off", Tls::Off), ("prefer", Tls::Prefer), ("require", Tls::Require)];
+const VALUES: [(&str, Values); 3] =
+    [("bytea", Values::Bytea), ("chunks", Values::Chunks), ("large_objects", Values::LargeObjects)];
 
 /// Whether the connection is encrypted, and the server known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -138,8 +149,7 @@ impl Config {
     /// `Invalid` for another scheme, a missing user, host or database, an unknown option or a
     /// value outside its limits.
     pub fn from_location(location: &Location) -> Result<Self> {
-        let invalid =
-            |message: &str| Error::invalid(Operation::Open, message).with_location(location);
+        let invalid = |message: &str| location.refuse(message);
         if !["postgres", "postgresql"].contains(&location.scheme()) {
             let message = "this is no PostgreSQL location; write postgres://user@host/database";
             return Err(invalid(message));
@@ -169,51 +179,20 @@ impl Config {
             (Some(password), _) => Some(password.to_owned()),
             (None, password) => password.map(encoded).transpose()?,
         };
-        config.read_options(location).map_err(invalid)?;
+        config.read_options(location)?;
+        config.check().map_err(invalid)?;
         Ok(config)
     }
 
-    fn read_options(&mut self, location: &Location) -> Result<(), &'static str> {
-        let option = |name| location.option(name);
-        if let Some(name) = option("schema") {
+    fn read_options(&mut self, location: &Location) -> Result<()> {
+        if let Some(name) = location.option("schema") {
             name.clone_into(&mut self.schema);
         }
-        self.read_pool(location)?;
-        self.tls = match option("tls") {
-            None => self.tls,
-            Some("off") => Tls::Off,
-            Some("prefer") => Tls::Prefer,
-            Some("require") => Tls::Require,
-            Some(_) => return Err("tls must be off, prefer or require"),
-        };
-        self.tls_ca = option("tls_ca").map(PathBuf::from);
-        self.values = match option("values") {
-            None => self.values,
-            Some("bytea") => Values::Bytea,
-            Some("chunks") => Values::Chunks,
-            Some("large_objects") => Values::LargeObjects,
-            Some(_) => return Err("values must be bytea, chunks or large_objects"),
-        };
-        if let Some(text) = option("large_above") {
-            self.large_above = size(text).ok_or("large_above must be a size, such as 1MiB")?;
-        }
-        self.allow_unsafe_server = match option("allow_unsafe_server") {
-            None | Some("false") => false,
-            Some("true") => true,
-            Some(_) => return Err("allow_unsafe_server must be true or false"),
-        };
-        self.check()
-    }
-
-    fn read_pool(&mut self, location: &Location) -> Result<(), &'static str> {
         for (name, number) in [
             ("min_connections", &mut self.min_connections),
             ("max_connections", &mut self.max_connections),
         ] {
-            if let Some(text) = location.option(name) {
-                let message = "min_connections and max_connections must be numbers, such as 16";
-                *number = text.parse().map_err(|_| message)?;
-            }
+            *number = location.number(name, 0..=CONNECTIONS_MAX)?.unwrap_or(*number);
         }
         for (name, time) in [
             ("connect_timeout", &mut self.connect_timeout),
@@ -221,12 +200,13 @@ impl Config {
             ("idle_timeout", &mut self.idle_timeout),
             ("max_lifetime", &mut self.max_lifetime),
         ] {
-            if let Some(text) = location.option(name) {
-                let message =
-                    "timeouts and max_lifetime must be times of at least 1ms, such as 10s";
-                *time = duration(text).ok_or(message)?;
-            }
+            *time = location.duration(name, TIMES)?.unwrap_or(*time);
         }
+        self.tls = location.choice("tls", &TLS)?.unwrap_or(self.tls);
+        self.tls_ca = location.option("tls_ca").map(PathBuf::from);
+        self.values = location.choice("values", &VALUES)?.unwrap_or(self.values);
+        self.large_above = location.size("large_above", LARGE_ABOVE)?.unwrap_or(self.large_above);
+        self.allow_unsafe_server = location.flag("allow_unsafe_server")?.unwrap_or(false);
         Ok(())
     }
 
@@ -269,22 +249,17 @@ impl Config {
         let number = |number: usize, usual| (number != usual).then(|| number.to_string());
         set("min_connections", number(self.min_connections, usual.min_connections));
         set("max_connections", number(self.max_connections, usual.max_connections));
-        let time = |time: Duration, usual| (time != usual).then(|| shown(time));
+        let time = |time: Duration, usual| (time != usual).then(|| write_duration(time));
         set("connect_timeout", time(self.connect_timeout, usual.connect_timeout));
         set("statement_timeout", time(self.statement_timeout, usual.statement_timeout));
         set("idle_timeout", time(self.idle_timeout, usual.idle_timeout));
         set("max_lifetime", time(self.max_lifetime, usual.max_lifetime));
-        let tls = match self.tls {
-            Tls::Off => Some("off"),
-            Tls::Prefer => None,
-            Tls::Require => Some("require"),
-        };
-        set("tls", tls.map(str::to_owned));
+        set("tls", (self.tls != usual.tls).then(|| name_of(&TLS, self.tls).to_owned()));
         set("tls_ca", self.tls_ca.as_ref().map(|path| path.to_string_lossy().into_owned()));
         let values = (self.values != usual.values).then(|| self.values.as_str().to_owned());
         set("values", values);
         let large_above = (self.large_above != usual.large_above).then_some(self.large_above);
-        set("large_above", large_above.map(|bytes| bytes.to_string()));
+        set("large_above", large_above.map(write_size));
         set("allow_unsafe_server", self.allow_unsafe_server.then(|| "true".to_owned()));
         location
     }
@@ -292,13 +267,13 @@ impl Config {
 
 impl Values {
     /// The word for it in locations and statements.
-    pub(crate) const fn as_str(self) -> &'static str {
-        match self {
-            Self::Bytea => "bytea",
-            Self::Chunks => "chunks",
-            Self::LargeObjects => "large_objects",
-        }
+    pub(crate) fn as_str(self) -> &'static str {
+        name_of(&VALUES, self)
     }
+}
+
+fn name_of<T: Copy + PartialEq>(words: &[(&'static str, T)], meant: T) -> &'static str {
+    words.iter().find(|(_, meaning)| *meaning == meant).map_or("", |(word, _)| word)
 }
 
 /// Host and port of `host`, `host:port`, `[address]` or `[address]:port`.

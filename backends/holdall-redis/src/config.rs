@@ -1,9 +1,11 @@
 //! Which server to use and what to ask of it: plain data, read from a location.
 
 use std::fmt;
+use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use holdall_core::units::write_duration;
 use holdall_core::{Error, Location, Operation, Result};
 
 /// Every option that a location may have.
@@ -27,6 +29,8 @@ const PREFIX_BYTES_MAX: usize = 200;
 const CONNECT_TIMEOUT_DEFAULT: Duration = Duration::from_secs(5);
 const TIMEOUT_DEFAULT: Duration = Duration::from_secs(10);
 const WAIT_TIMEOUT_DEFAULT: Duration = Duration::from_secs(1);
+const TIMES: RangeInclusive<Duration> = Duration::from_millis(1)..=Duration::from_secs(3600);
+const REPLICAS_MAX: u32 = 1000;
 
 /// What a [`Redis`](crate::Redis) backend is opened with. Showing it shows no secret.
 #[derive(Clone, PartialEq, Eq)]
@@ -112,21 +116,19 @@ impl Config {
         }
         let database = location.path().trim_matches('/');
         let path = |name| location.option(name).map(PathBuf::from);
-        let defaults = Self::new("", 0);
+        let time = |name, usual| Ok(location.duration(name, TIMES)?.unwrap_or(usual));
         Ok(Self {
             servers: hosts.split(',').map(server).collect::<Result<_>>()?,
             database: if database.is_empty() { 0 } else { number("the database", database)? },
             user: login.filter(|user| !user.is_empty()).map(str::to_owned),
             password: location.option("password").map(str::to_owned),
             prefix: location.option("prefix").unwrap_or(PREFIX_DEFAULT).to_owned(),
-            cluster: flag(location, "cluster")?,
-            wait_replicas: location
-                .option("wait_replicas")
-                .map_or(Ok(0), |text| number("wait_replicas", text))?,
-            wait_timeout: duration(location, "wait_timeout", defaults.wait_timeout)?,
-            allow_unsafe_server: flag(location, "allow_unsafe_server")?,
-            connect_timeout: duration(location, "connect_timeout", defaults.connect_timeout)?,
-            timeout: duration(location, "timeout", defaults.timeout)?,
+            cluster: location.flag("cluster")?.unwrap_or(false),
+            wait_replicas: location.number("wait_replicas", 0..=REPLICAS_MAX)?.unwrap_or(0),
+            wait_timeout: time("wait_timeout", WAIT_TIMEOUT_DEFAULT)?,
+            allow_unsafe_server: location.flag("allow_unsafe_server")?.unwrap_or(false),
+            connect_timeout: time("connect_timeout", CONNECT_TIMEOUT_DEFAULT)?,
+            timeout: time("timeout", TIMEOUT_DEFAULT)?,
             tls,
             tls_ca: path("tls_ca"),
             tls_cert: path("tls_cert"),
@@ -183,9 +185,8 @@ impl Config {
             }
         };
         let path = |path: &Option<PathBuf>| path.as_ref().map(|p| p.to_string_lossy().into_owned());
-        let time = |value: Duration, default: Duration| {
-            (value != default).then(|| format!("{}ms", value.as_millis()))
-        };
+        let time =
+            |value: Duration, default: Duration| (value != default).then(|| write_duration(value));
         let truth = |value: bool| value.then(|| "true".to_owned());
         set("password", self.password.clone());
         set("prefix", (self.prefix != PREFIX_DEFAULT).then(|| self.prefix.clone()));
@@ -240,31 +241,6 @@ fn server(text: &str) -> Result<(String, u16)> {
 
 fn number<N: std::str::FromStr>(name: &str, text: &str) -> Result<N> {
     text.parse().or_else(|_| refuse(format!("{name} must be a small whole number, such as 1")))
-}
-
-fn flag(location: &Location, name: &str) -> Result<bool> {
-    match location.option(name) {
-        None | Some("false") => Ok(false),
-        Some("true") => Ok(true),
-        Some(_) => refuse(format!("{name} must be true or false")),
-    }
-}
-
-fn duration(location: &Location, name: &str, default: Duration) -> Result<Duration> {
-    let Some(text) = location.option(name) else { return Ok(default) };
-    let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
-    let (count, unit) = text.split_at(digits);
-    let unit_ms = match unit {
-        "ms" => 1,
-        "s" => 1000,
-        "m" => 60_000,
-        _ => 0,
-    };
-    let ms = count.parse::<u64>().ok().and_then(|count| count.checked_mul(unit_ms));
-    match ms.filter(|ms| (1..=3_600_000).contains(ms)) {
-        Some(ms) => Ok(Duration::from_millis(ms)),
-        None => refuse(format!("{name} must be a time of 1ms to 60m, such as 500ms or 10s")),
-    }
 }
 
 #[cfg(test)]
@@ -336,10 +312,10 @@ mod tests {
             ("redis://a?prefix=", "prefix"),
             ("redis://a?prefix=%7Ba", "prefix"),
             ("redis://a?cluster=yes", "true or false"),
-            ("redis://a?timeout=0s", "500ms"),
-            ("redis://a?timeout=5", "500ms"),
+            ("redis://a?timeout=0s", "timeout must be a time from 1ms to 1h"),
+            ("redis://a?timeout=soon", "timeout must be a time"),
             ("redis://a?wait_timeout=10s", "shorter"),
-            ("redis://a?wait_replicas=-1", "whole number"),
+            ("redis://a?wait_replicas=-1", "wait_replicas must be a whole number"),
             ("redis://a?tls_ca=/x", "rediss://"),
             ("rediss://a?tls_cert=/x", "belong together"),
             ("redis://a?prefx=1", "`prefix`"),

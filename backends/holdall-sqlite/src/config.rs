@@ -1,8 +1,10 @@
 //! Which file to use and how: plain data, read from a location.
 
+use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use holdall_core::units::{write_duration, write_size};
 use holdall_core::{Durability, Error, Location, Operation, Result};
 
 const OPTIONS: [&str; 6] =
@@ -20,12 +22,11 @@ const TEMP_STORES: [(&str, TempStore); 3] =
     [("default", TempStore::Default), ("file", TempStore::File), ("memory", TempStore::Memory)];
 
 const CACHE_BYTES_DEFAULT: u64 = 16 << 20;
-const CACHE_BYTES_MIN: u64 = 64 << 10;
-const CACHE_BYTES_MAX: u64 = 1 << 40;
-/// What SQLite is built to map at the most.
-const MMAP_BYTES_MAX: u64 = 0x7fff_0000;
+const CACHE_BYTES: RangeInclusive<u64> = 64 << 10..=1 << 40;
+/// SQLite is built to map a little less than 2 GiB.
+const MMAP_BYTES: RangeInclusive<u64> = 0..=2047 << 20;
 const BUSY_TIMEOUT_DEFAULT: Duration = Duration::from_secs(5);
-const BUSY_TIMEOUT_MAX: Duration = Duration::from_secs(3600);
+const BUSY_TIMEOUT: RangeInclusive<Duration> = Duration::ZERO..=Duration::from_secs(3600);
 
 /// How SQLite keeps a commit that is cut off from harming the file.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -136,47 +137,34 @@ impl Config {
     /// `Invalid` for another scheme, a host, a relative path, an unknown option or a value that
     /// is out of its limits, and for settings that would let a crash harm the file.
     pub fn from_location(location: &Location) -> Result<Self> {
-        let invalid =
-            |message: &str| Error::invalid(Operation::Open, message).with_location(location);
         if location.scheme() != "sqlite" {
-            return Err(invalid("this is not an sqlite location; write sqlite:///path/file.db"));
+            return Err(
+                location.refuse("this is not an sqlite location; write sqlite:///path/file.db")
+            );
         }
         if !location.authority().is_empty() {
             let message =
                 "an sqlite location names no host; write three slashes: sqlite:///path/file.db";
-            return Err(invalid(message));
+            return Err(location.refuse(message));
         }
         if location.path().contains('\0') {
-            return Err(invalid("the path has a zero byte in it; write sqlite:///path/file.db"));
+            return Err(
+                location.refuse("the path has a zero byte in it; write sqlite:///path/file.db")
+            );
         }
         location.allow_options(&OPTIONS)?;
-        let mut config = Self::new(location.path());
-        if let Some(text) = location.option("journal_mode") {
-            let message = "journal_mode must be wal, truncate, persist or delete; a crash would \
-                harm the file with any other";
-            config.journal_mode = choose(&JOURNAL_MODES, text).ok_or_else(|| invalid(message))?;
-        }
-        if let Some(text) = location.option("synchronous") {
-            let message = "synchronous must be full, extra or normal; a loss of power would harm \
-                the file with off";
-            config.synchronous = choose(&SYNCHRONOUS, text).ok_or_else(|| invalid(message))?;
-        }
-        if let Some(text) = location.option("temp_store") {
-            let message = "temp_store must be default, file or memory";
-            config.temp_store = choose(&TEMP_STORES, text).ok_or_else(|| invalid(message))?;
-        }
-        if let Some(text) = location.option("cache_size") {
-            let message = "cache_size must be a size, such as 64MiB";
-            config.cache_size = parse_size(text).ok_or_else(|| invalid(message))?;
-        }
-        if let Some(text) = location.option("mmap_size") {
-            let message = "mmap_size must be a size, such as 256MiB, or 0 for none";
-            config.mmap_size = parse_size(text).ok_or_else(|| invalid(message))?;
-        }
-        if let Some(text) = location.option("busy_timeout") {
-            let message = "busy_timeout must be a time with its unit, such as 5s or 250ms";
-            config.busy_timeout = parse_time(text).ok_or_else(|| invalid(message))?;
-        }
+        let plain = Self::new(location.path());
+        let config = Self {
+            journal_mode: location.choice("journal_mode", &JOURNAL_MODES)?.unwrap_or_default(),
+            synchronous: location.choice("synchronous", &SYNCHRONOUS)?.unwrap_or_default(),
+            cache_size: location.size("cache_size", CACHE_BYTES)?.unwrap_or(plain.cache_size),
+            mmap_size: location.size("mmap_size", MMAP_BYTES)?.unwrap_or(plain.mmap_size),
+            busy_timeout: location
+                .duration("busy_timeout", BUSY_TIMEOUT)?
+                .unwrap_or(plain.busy_timeout),
+            temp_store: location.choice("temp_store", &TEMP_STORES)?.unwrap_or_default(),
+            ..plain
+        };
         config.durability().map_err(|error| error.with_location(location))?;
         Ok(config)
     }
@@ -185,14 +173,14 @@ impl Config {
     /// replacement characters.
     pub fn location(&self) -> Location {
         let plain = Self::new(&self.path);
-        let millis = format!("{}ms", self.busy_timeout.as_millis());
+        let timeout = write_duration(self.busy_timeout);
         let mut location = Location::from_path("sqlite", &self.path.to_string_lossy());
         for (name, differs, value) in [
             ("journal_mode", self.journal_mode != plain.journal_mode, self.journal_mode.name()),
             ("synchronous", self.synchronous != plain.synchronous, self.synchronous.name()),
-            ("cache_size", self.cache_size != plain.cache_size, &self.cache_size.to_string()),
-            ("mmap_size", self.mmap_size != plain.mmap_size, &self.mmap_size.to_string()),
-            ("busy_timeout", self.busy_timeout != plain.busy_timeout, &millis),
+            ("cache_size", self.cache_size != plain.cache_size, &write_size(self.cache_size)),
+            ("mmap_size", self.mmap_size != plain.mmap_size, &write_size(self.mmap_size)),
+            ("busy_timeout", self.busy_timeout != plain.busy_timeout, &timeout),
             ("temp_store", self.temp_store != plain.temp_store, self.temp_store.name()),
         ] {
             if differs {
@@ -202,6 +190,11 @@ impl Config {
         location
     }
 
+    /// Refuses values that no location could give.
+    pub(crate) fn check(&self) -> Result<()> {
+        Self::from_location(&self.location()).map(drop)
+    }
+
     /// What these settings promise of a write that has returned, if they may be used at all.
     pub(crate) fn durability(&self) -> Result<Durability> {
         use JournalMode::{Delete, Persist, Truncate, Wal};
@@ -209,15 +202,6 @@ impl Config {
         let invalid = |message: &str| Err(Error::invalid(Operation::Open, message));
         if !self.path.is_absolute() {
             return invalid("an sqlite database needs an absolute path, such as /srv/file.db");
-        }
-        if !(CACHE_BYTES_MIN..=CACHE_BYTES_MAX).contains(&self.cache_size) {
-            return invalid("cache_size must be from 64KiB to 1TiB");
-        }
-        if self.mmap_size > MMAP_BYTES_MAX {
-            return invalid("mmap_size may be at most 2147418112, which is nearly 2GiB");
-        }
-        if self.busy_timeout > BUSY_TIMEOUT_MAX {
-            return invalid("busy_timeout may be at most an hour");
         }
         match (self.journal_mode, self.synchronous) {
             (Wal | Truncate | Persist, Full | Extra) | (Delete, Extra) => Ok(Durability::Machine),
@@ -236,44 +220,8 @@ impl Config {
     }
 }
 
-fn choose<T: Copy>(known: &[(&str, T)], text: &str) -> Option<T> {
-    let lower = text.to_ascii_lowercase();
-    known.iter().find(|(name, _)| *name == lower).map(|(_, value)| *value)
-}
-
 fn name_of<T: Copy + PartialEq>(known: &[(&'static str, T)], wanted: T) -> &'static str {
     known.iter().find(|(_, value)| *value == wanted).map_or("", |(name, _)| name)
-}
-
-/// Bytes from a number with or without a unit: `4096`, `64MiB`.
-fn parse_size(text: &str) -> Option<u64> {
-    let (number, unit) = split_unit(text)?;
-    let factor: u64 = match unit {
-        "" | "B" => 1,
-        "KiB" => 1 << 10,
-        "MiB" => 1 << 20,
-        "GiB" => 1 << 30,
-        "TiB" => 1 << 40,
-        _ => return None,
-    };
-    number.checked_mul(factor)
-}
-
-/// A time from a number with its unit: `250ms`, `5s`, `2m`.
-fn parse_time(text: &str) -> Option<Duration> {
-    let (number, unit) = split_unit(text)?;
-    match unit {
-        "ms" => Some(Duration::from_millis(number)),
-        "s" => Some(Duration::from_secs(number)),
-        "m" => Some(Duration::from_secs(number.checked_mul(60)?)),
-        _ => None,
-    }
-}
-
-fn split_unit(text: &str) -> Option<(u64, &str)> {
-    let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
-    let (number, unit) = text.split_at(digits);
-    Some((number.parse().ok()?, unit.trim()))
 }
 
 #[cfg(test)]
@@ -320,15 +268,6 @@ mod tests {
             ..Config::new("/srv/file.db")
         };
         assert_eq!(config.unwrap(), expected);
-        for (text, time) in [("0ms", Some(0)), ("3s", Some(3000)), ("2m", Some(120_000))] {
-            assert_eq!(parse_time(text), time.map(Duration::from_millis));
-        }
-        for text in ["", "5", "s", "-1s", "1.5s", "5 h", "99999999999999999999ms"] {
-            assert_eq!(parse_time(text), None, "{text}");
-        }
-        for text in ["", "MiB", "64MB", "-1", "1.5GiB", "99999999TiB"] {
-            assert_eq!(parse_size(text), None, "{text}");
-        }
     }
 
     #[test]
@@ -376,14 +315,14 @@ mod tests {
             ("file:///srv", "sqlite:///path"),
             ("sqlite:///srv/%00", "zero byte"),
             ("sqlite:///srv?busy_timout=1s", "did you mean `busy_timeout`"),
-            ("sqlite:///srv?cache_size=1GB", "such as 64MiB"),
+            ("sqlite:///srv?cache_size=1GB", "must be a size from 64KiB to 1TiB"),
             ("sqlite:///srv?cache_size=1KiB", "from 64KiB"),
             ("sqlite:///srv?cache_size=2TiB", "1TiB"),
-            ("sqlite:///srv?mmap_size=2GiB", "2147418112"),
-            ("sqlite:///srv?mmap_size=yes", "256MiB"),
-            ("sqlite:///srv?busy_timeout=5", "5s or 250ms"),
-            ("sqlite:///srv?busy_timeout=61m", "an hour"),
-            ("sqlite:///srv?journal_mode=memory", "wal, truncate"),
+            ("sqlite:///srv?mmap_size=2GiB", "from 0B to 2047MiB"),
+            ("sqlite:///srv?mmap_size=yes", "mmap_size must be a size"),
+            ("sqlite:///srv?busy_timeout=soon", "busy_timeout must be a time from 0s to 1h"),
+            ("sqlite:///srv?busy_timeout=61m", "to 1h"),
+            ("sqlite:///srv?journal_mode=memory", "wal, truncate, persist or delete"),
             ("sqlite:///srv?journal_mode=delete", "synchronous=extra"),
             ("sqlite:///srv?synchronous=off", "full, extra or normal"),
             ("sqlite:///srv?journal_mode=truncate&synchronous=normal", "synchronous=full"),

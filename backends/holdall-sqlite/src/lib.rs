@@ -59,6 +59,7 @@ impl Sqlite {
     }
 
     async fn open_at(config: Config, location: Location, env: &Env) -> Result<Self> {
+        config.check()?;
         let durability = config.durability()?;
         let busy_timeout = config.busy_timeout;
         let waited = env.stopwatch();

@@ -7,7 +7,7 @@ use holdall_core::{Location, Result};
 use object_store::ObjectStore;
 use object_store::azure::{AzureConfigKey, MicrosoftAzureBuilder};
 
-use super::text::{Reader, location, with_texts};
+use super::text::{self, place, text, with_texts};
 use super::{Client, Options, options};
 
 /// How to reach a container on Azure.
@@ -80,21 +80,20 @@ impl AzureConfig {
     /// `Invalid` for a missing container, an unknown option, or a value that is not what its
     /// option takes.
     pub fn from_location(location: &Location) -> Result<Self> {
-        let reader = Reader(location);
         location.allow_options(&Self::option_names())?;
-        let (container, prefix) = reader.place()?;
+        let (container, prefix) = place(location)?;
         let config = Self {
             container,
-            options: Options::read(&reader, prefix)?,
-            account: reader.text("account"),
-            access_key: reader.text("access_key"),
-            sas_token: reader.text("sas_token"),
-            tenant_id: reader.text("tenant_id"),
-            client_id: reader.text("client_id"),
-            client_secret: reader.text("client_secret"),
-            federated_token_file: reader.text("federated_token_file"),
-            endpoint: reader.text("endpoint"),
-            anonymous: reader.flag("anonymous")?.unwrap_or(false),
+            options: Options::read(location, prefix)?,
+            account: text(location, "account"),
+            access_key: text(location, "access_key"),
+            sas_token: text(location, "sas_token"),
+            tenant_id: text(location, "tenant_id"),
+            client_id: text(location, "client_id"),
+            client_secret: text(location, "client_secret"),
+            federated_token_file: text(location, "federated_token_file"),
+            endpoint: text(location, "endpoint"),
+            anonymous: location.flag("anonymous")?.unwrap_or(false),
         };
         let ways = [
             config.access_key.is_some(),
@@ -105,14 +104,14 @@ impl AzureConfig {
         ];
         if ways.into_iter().filter(|way| *way).count() > 1 {
             let message = "the location has more than one kind of credentials; give one";
-            return Err(reader.invalid(message));
+            return Err(location.refuse(message));
         }
         Ok(config)
     }
 
     /// The location that gives this configuration again.
     pub fn location(&self) -> Location {
-        let mut location = location("az", &self.container, &self.options.prefix);
+        let mut location = text::location("az", &self.container, &self.options.prefix);
         if self.anonymous {
             location = location.with_option("anonymous", "true");
         }

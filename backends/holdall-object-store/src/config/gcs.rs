@@ -7,7 +7,7 @@ use holdall_core::{Location, Result};
 use object_store::ObjectStore;
 use object_store::gcp::GoogleCloudStorageBuilder;
 
-use super::text::{Reader, location, with_texts};
+use super::text::{self, place, text, with_texts};
 use super::{Client, Options, options};
 
 /// How to reach a bucket on Google Cloud Storage.
@@ -65,17 +65,16 @@ impl GcsConfig {
     /// `Invalid` for a missing bucket, an unknown option, or a value that is not what its option
     /// takes.
     pub fn from_location(location: &Location) -> Result<Self> {
-        let reader = Reader(location);
         location.allow_options(&Self::option_names())?;
-        let (bucket, prefix) = reader.place()?;
+        let (bucket, prefix) = place(location)?;
         let config = Self {
             bucket,
-            options: Options::read(&reader, prefix)?,
-            service_account_path: reader.text("service_account_path"),
-            service_account_key: reader.text("service_account_key"),
-            application_credentials: reader.text("application_credentials"),
-            endpoint: reader.text("endpoint"),
-            anonymous: reader.flag("anonymous")?.unwrap_or(false),
+            options: Options::read(location, prefix)?,
+            service_account_path: text(location, "service_account_path"),
+            service_account_key: text(location, "service_account_key"),
+            application_credentials: text(location, "application_credentials"),
+            endpoint: text(location, "endpoint"),
+            anonymous: location.flag("anonymous")?.unwrap_or(false),
         };
         let ways = [
             config.service_account_path.is_some(),
@@ -85,14 +84,14 @@ impl GcsConfig {
         ];
         if ways.into_iter().filter(|way| *way).count() > 1 {
             let message = "the location has more than one kind of credentials; give one";
-            return Err(reader.invalid(message));
+            return Err(location.refuse(message));
         }
         Ok(config)
     }
 
     /// The location that gives this configuration again.
     pub fn location(&self) -> Location {
-        let mut location = location("gs", &self.bucket, &self.options.prefix);
+        let mut location = text::location("gs", &self.bucket, &self.options.prefix);
         if self.anonymous {
             location = location.with_option("anonymous", "true");
         }

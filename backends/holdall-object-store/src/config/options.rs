@@ -1,10 +1,12 @@
 //! What all object stores have in common.
 
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
+use holdall_core::units::{write_duration, write_size};
 use holdall_core::{Conditions, Location, Result};
 
-use super::text::{self, Reader};
+use super::text::text;
 
 /// How a bucket is used, whatever store it is on.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -72,54 +74,45 @@ pub(super) const NAMES: [&str; 11] = [
     "conditional",
 ];
 
-const PART_SIZE_MIN: u64 = 5 << 20;
-const PART_SIZE_MAX: u64 = 5 << 30;
+const PART_SIZE: RangeInclusive<u64> = 5 << 20..=5 << 30;
+const TIMES: RangeInclusive<Duration> =
+    Duration::from_millis(1)..=Duration::from_secs(7 * 24 * 60 * 60);
+const CONDITIONS: [(&str, Conditions); 3] = [
+    ("none", Conditions::None),
+    ("absent", Conditions::Absent),
+    ("revision", Conditions::Revision),
+];
 
 impl Options {
-    pub(super) fn read(reader: &Reader<'_>, prefix: String) -> Result<Self> {
+    pub(super) fn read(location: &Location, prefix: String) -> Result<Self> {
         let some = Self::default();
-        let number = |name: &str, from: usize, to: usize, default: usize| {
-            let wanted = format!("a number from {from} to {to}");
-            let parse = |text: &str| text.parse().ok().filter(|n| (from..=to).contains(n));
-            reader.parse(name, &wanted, parse).map(|number| number.unwrap_or(default))
+        let number = |name, allowed, usual| Ok(location.number(name, allowed)?.unwrap_or(usual));
+        let time = |name, usual| Ok(location.duration(name, TIMES)?.unwrap_or(usual));
+        let part_size = match location.option("part_size") {
+            // The documents of S3 call 5 MiB "5MB".
+            Some("5MB") => Some(*PART_SIZE.start()),
+            _ => location.size("part_size", PART_SIZE)?,
         };
-        let time = |name: &str, default: Duration| {
-            let wanted = "a length of time, such as 500ms, 30s, 5m or 1h";
-            reader.parse(name, wanted, text::duration).map(|time| time.unwrap_or(default))
-        };
-        let part_size =
-            reader.parse("part_size", "a size from 5MB to 5GiB, such as 8MiB", |t| {
-                // The documents of S3 call 5 MiB "5MB".
-                let size = if t == "5MB" { PART_SIZE_MIN } else { text::size(t)? };
-                Some(size).filter(|size| (PART_SIZE_MIN..=PART_SIZE_MAX).contains(size))
-            })?;
-        let flat = reader.parse("names", "plain or flat", |text| match text {
-            "plain" => Some(false),
-            "flat" => Some(true),
-            _ => None,
-        })?;
+        let flat = location.choice("names", &[("plain", false), ("flat", true)])?;
+        let words = [("true", true), ("false", false), ("on", true), ("off", false)];
         let options = Self {
             prefix,
             part_size: part_size.unwrap_or(some.part_size),
-            concurrency: number("concurrency", 1, 1000, some.concurrency)?,
-            max_parts: number("max_parts", 1, 10_000, some.max_parts)?,
+            concurrency: number("concurrency", 1..=1000, some.concurrency)?,
+            max_parts: number("max_parts", 1..=10_000, some.max_parts)?,
             upload_timeout: time("upload_timeout", some.upload_timeout)?,
             timeout: time("timeout", some.timeout)?,
             connect_timeout: time("connect_timeout", some.connect_timeout)?,
-            retries: number("retries", 0, 100, some.retries)?,
-            storage_class: reader.text("storage_class"),
+            retries: number("retries", 0..=100, some.retries)?,
+            storage_class: text(location, "storage_class"),
             flat: flat.unwrap_or(some.flat),
-            probe: reader.flag("probe")?.unwrap_or(some.probe),
-            conditional: reader.parse("conditional", "none, absent or revision", |text| {
-                [Conditions::None, Conditions::Absent, Conditions::Revision]
-                    .into_iter()
-                    .find(|conditions| show_conditions(*conditions) == text)
-            })?,
+            probe: location.choice("probe", &words)?.unwrap_or(some.probe),
+            conditional: location.choice("conditional", &CONDITIONS)?,
         };
         if !options.probe && options.conditional.is_none() {
             let message = "with probe=off nothing is known about the store; say \
                            conditional=none, absent or revision, or leave the probe on";
-            return Err(reader.invalid(message));
+            return Err(location.refuse(message));
         }
         Ok(options)
     }
@@ -132,7 +125,7 @@ impl Options {
             }
         };
         let flag = |on: bool| if on { "on" } else { "off" }.to_owned();
-        set("part_size", self.part_size == some.part_size, self.part_size.to_string());
+        set("part_size", self.part_size == some.part_size, write_size(self.part_size));
         set("concurrency", self.concurrency == some.concurrency, self.concurrency.to_string());
         set("max_parts", self.max_parts == some.max_parts, self.max_parts.to_string());
         let times = [
@@ -141,7 +134,7 @@ impl Options {
             ("connect_timeout", self.connect_timeout, some.connect_timeout),
         ];
         for (name, time, default) in times {
-            set(name, time == default, text::show_duration(time));
+            set(name, time == default, write_duration(time));
         }
         set("retries", self.retries == some.retries, self.retries.to_string());
         let class = self.storage_class.clone();
@@ -163,9 +156,6 @@ impl Options {
 
 /// Conditions as they are written in a location.
 pub(crate) fn show_conditions(conditions: Conditions) -> &'static str {
-    match conditions {
-        Conditions::None => "none",
-        Conditions::Absent => "absent",
-        Conditions::Revision => "revision",
-    }
+    let found = CONDITIONS.iter().find(|(_, meaning)| *meaning == conditions);
+    found.map_or("", |(word, _)| word)
 }

@@ -7,7 +7,7 @@ use holdall_core::{Location, Result};
 use object_store::ObjectStore;
 use object_store::aws::AmazonS3Builder;
 
-use super::text::{Reader, location, with_texts};
+use super::text::{self, place, text, with_texts};
 use super::{Client, Options, options};
 
 /// How to reach a bucket on S3.
@@ -105,14 +105,10 @@ impl S3Config {
     /// `Invalid` for a missing bucket, an unknown option, or a value that is not what its option
     /// takes, or that does not fit with others.
     pub fn from_location(location: &Location) -> Result<Self> {
-        let reader = Reader(location);
         location.allow_options(&Self::option_names())?;
-        let (bucket, prefix) = reader.place()?;
-        let preset =
-            reader.parse("preset", "aws, minio, garage, ceph, spaces, r2 or gcs-hmac", |t| {
-                PRESETS.iter().find(|(name, _)| *name == t).map(|(_, preset)| *preset)
-            })?;
-        let mut options = Options::read(&reader, prefix)?;
+        let (bucket, prefix) = place(location)?;
+        let preset = location.choice("preset", &PRESETS)?;
+        let mut options = Options::read(location, prefix)?;
         if preset == Some(Preset::Minio) && location.option("names").is_none() {
             options.flat = true;
         }
@@ -120,49 +116,49 @@ impl S3Config {
             bucket,
             options,
             preset,
-            region: reader.text("region"),
-            endpoint: reader.text("endpoint"),
-            path_style: reader.flag("path_style")?,
-            access_key_id: reader.text("access_key_id"),
-            secret_access_key: reader.text("secret_access_key"),
-            session_token: reader.text("session_token"),
-            anonymous: reader.flag("anonymous")?.unwrap_or(false),
+            region: text(location, "region"),
+            endpoint: text(location, "endpoint"),
+            path_style: location.flag("path_style")?,
+            access_key_id: text(location, "access_key_id"),
+            secret_access_key: text(location, "secret_access_key"),
+            session_token: text(location, "session_token"),
+            anonymous: location.flag("anonymous")?.unwrap_or(false),
         };
         if config.access_key_id.is_some() != config.secret_access_key.is_some() {
             let message = "access_key_id and secret_access_key belong together; give both, or \
                            neither to use the default credential chain";
-            return Err(reader.invalid(message));
+            return Err(location.refuse(message));
         }
         if config.session_token.is_some() && config.access_key_id.is_none() {
-            return Err(reader.invalid("session_token needs access_key_id and secret_access_key"));
+            return Err(location.refuse("session_token needs access_key_id and secret_access_key"));
         }
-        config.check_endpoint(&reader)?;
+        config.check_endpoint(location)?;
         Ok(config)
     }
 
-    fn check_endpoint(&self, reader: &Reader<'_>) -> Result<()> {
+    fn check_endpoint(&self, location: &Location) -> Result<()> {
         if let Some(endpoint) = &self.endpoint
             && !(endpoint.starts_with("http://") || endpoint.starts_with("https://"))
         {
             let message = "endpoint must begin with https:// or http://";
-            return Err(reader.invalid(message));
+            return Err(location.refuse(message));
         }
         let needs = [Preset::Minio, Preset::Garage, Preset::Ceph, Preset::R2];
         if let Some(preset) = self.preset.filter(|preset| needs.contains(preset))
             && self.endpoint.is_none()
         {
             let name = preset.as_str();
-            return Err(reader.invalid(format!("preset={name} needs the server's endpoint")));
+            return Err(location.refuse(format!("preset={name} needs the server's endpoint")));
         }
         if self.preset == Some(Preset::Spaces) && self.region.is_none() && self.endpoint.is_none() {
-            return Err(reader.invalid("preset=spaces needs a region, such as nyc3"));
+            return Err(location.refuse("preset=spaces needs a region, such as nyc3"));
         }
         Ok(())
     }
 
     /// The location that gives this configuration again.
     pub fn location(&self) -> Location {
-        let mut location = location("s3", &self.bucket, &self.options.prefix);
+        let mut location = text::location("s3", &self.bucket, &self.options.prefix);
         if let Some(preset) = self.preset {
             location = location.with_option("preset", preset.as_str());
         }
@@ -347,12 +343,12 @@ mod tests {
             ("s3://b?preset=minio", "endpoint"),
             ("s3://b?preset=spaces", "region"),
             ("s3://b?preset=wasabi", "minio"),
-            ("s3://b?part_size=1MiB", "from 5MB"),
+            ("s3://b?part_size=1MiB", "part_size must be a size from 5MiB to 5GiB"),
             ("s3://b?concurrency=0", "from 1"),
             ("s3://b?max_parts=10001", "to 10000"),
-            ("s3://b?timeout=30", "30s"),
-            ("s3://b?retries=many", "from 0"),
-            ("s3://b?probe=maybe", "true or false"),
+            ("s3://b?timeout=soon", "timeout must be a time from 1ms to 7d"),
+            ("s3://b?retries=many", "retries must be a whole number from 0 to 100"),
+            ("s3://b?probe=maybe", "on or off"),
             ("s3://b?probe=off", "conditional=none"),
             ("s3://b?conditional=all", "revision"),
             ("s3://b?names=round", "plain or flat"),
