@@ -10,7 +10,6 @@
 
 mod config;
 mod error;
-mod group;
 mod read;
 mod row;
 mod store;
@@ -19,6 +18,7 @@ mod write;
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use holdall_core::waiting::submit;
 use holdall_core::{
     Backend, BackendExt, Batch, ByteRange, Bytes, Conditions, Durability, Env, Error, Expect, Find,
     Health, KEY_BYTES_MAX, Key, List, Object, Op, Operation, Page, Profile, Reach, Result,
@@ -65,7 +65,7 @@ impl Lmdb {
     }
 
     async fn write(&self, operation: Operation, ops: Vec<Op>) -> Result<Revision> {
-        let written = self.store().submit(&self.env, operation, ops).await;
+        let written = submit(self.store(), &self.env, operation, ops).await;
         written.map_err(|error| self.located(error))
     }
 

@@ -9,11 +9,11 @@ use std::time::Duration;
 
 use heed::types::Bytes as Raw;
 use heed::{Database, EnvOpenOptions, RoTxn, WithoutTls};
+use holdall_core::waiting::Queue;
 use holdall_core::{Error, Health, KEY_BYTES_MAX, Operation, Result};
 
 use crate::config::Config;
 use crate::error;
-use crate::group::Queue;
 use crate::row::REVISION_KEY;
 
 const MAP_SIZE_DEFAULT: u64 = if cfg!(target_pointer_width = "64") { 1 << 40 } else { 1 << 30 };
@@ -57,7 +57,7 @@ pub(crate) struct Store {
     pub(crate) rows: Database<Raw, Raw>,
     /// How many bytes the pages of all rows may take.
     pub(crate) rows_bytes_max: u64,
-    pub(crate) queue: Mutex<Queue>,
+    pub(crate) queue: Queue,
     config: Config,
     closed: AtomicBool,
 }
@@ -88,7 +88,7 @@ impl Store {
             env,
             rows,
             rows_bytes_max,
-            queue: Mutex::default(),
+            queue: Queue::default(),
             config,
             closed: AtomicBool::new(false),
         })

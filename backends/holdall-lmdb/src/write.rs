@@ -1,12 +1,13 @@
 //! Writing a group of sets in one transaction.
 
 use std::io::{self, Write};
+use std::time::Duration;
 
 use heed::RwTxn;
+use holdall_core::waiting::{Group, Queue, Set};
 use holdall_core::{Error, ErrorKind, Key, Op, Operation, Result, Revision};
 
 use crate::error;
-use crate::group::Set;
 use crate::row::{self, REVISION_BYTES, REVISION_KEY};
 use crate::store::Store;
 
@@ -18,6 +19,16 @@ struct Failed {
     error: Error,
     /// Whether each of its sets may be tried by itself.
     again: bool,
+}
+
+impl Group for Store {
+    fn queue(&self) -> &Queue {
+        &self.queue
+    }
+
+    fn try_write(&self, sets: &[Set], _: Duration) -> Option<Vec<Result<Revision>>> {
+        Some(self.write_group(sets))
+    }
 }
 
 impl Store {
@@ -166,6 +177,7 @@ mod tests {
     #![allow(clippy::unwrap_used, reason = "tests")]
     use std::sync::Arc;
 
+    use holdall_core::waiting::submit;
     use holdall_core::{ByteRange, Bytes, Expect};
     use rustix::io::Errno;
 
@@ -190,7 +202,7 @@ mod tests {
         }
         let failed = handle.0.judge(Operation::Put, &[], heed::Error::Mdb(heed::MdbError::MapFull));
         assert_eq!(failed.error.kind(), ErrorKind::Full);
-        handle.0.submit(&env, Operation::Put, put("1")).await.unwrap();
+        submit(&handle.0, &env, Operation::Put, put("1")).await.unwrap();
     }
 
     #[tokio::test(flavor = "multi_thread")]
@@ -198,13 +210,13 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let env = holdall_runtime::env();
         let handle = Handle::open(Config::new(folder.path())).unwrap();
-        handle.0.submit(&env, Operation::Put, put("1")).await.unwrap();
+        submit(&handle.0, &env, Operation::Put, put("1")).await.unwrap();
 
         let source = heed::Error::Io(io::Error::from(Errno::IO));
         let failed = handle.0.judge(Operation::Put, &[], source);
         assert!(!failed.again);
         assert_eq!(failed.error.kind(), ErrorKind::Unknown);
-        let refused = handle.0.submit(&env, Operation::Put, put("2")).await.unwrap_err();
+        let refused = submit(&handle.0, &env, Operation::Put, put("2")).await.unwrap_err();
         assert_eq!(refused.kind(), ErrorKind::Closed);
         assert_eq!(handle.0.health().unwrap_err().kind(), ErrorKind::Closed);
         let key = Key::parse("a").unwrap();
@@ -215,6 +227,6 @@ mod tests {
         assert_eq!(Arc::strong_count(&handle), 1);
         drop(handle);
         let handle = Handle::open(Config::new(folder.path())).unwrap();
-        handle.0.submit(&env, Operation::Put, put("3")).await.unwrap();
+        submit(&handle.0, &env, Operation::Put, put("3")).await.unwrap();
     }
 }

@@ -1,16 +1,14 @@
 //! Connections: made when they are needed, kept, handed out one to a call.
 //!
 //! The library's own pool is not used: a caller that goes away between being woken and taking its
-//! turn there leaves the others asleep. Here a place that is handed to someone who has gone goes
-//! to the next.
+//! turn there leaves the others asleep.
 
-use std::collections::VecDeque;
 use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use futures::channel::oneshot;
 use futures::future::{Either, select};
+use holdall_core::waiting::{Permit, Turnstile};
 use holdall_core::{Env, Error, Operation, Result};
 use mysql_async as mysql;
 use mysql_async::prelude::Queryable;
@@ -33,16 +31,10 @@ struct Shared {
     env: Env,
     timeout: Duration,
     least: usize,
-    state: Mutex<State>,
-}
-
-#[derive(Debug)]
-struct State {
-    /// How many more calls may have a connection.
-    free: usize,
-    waiting: VecDeque<oneshot::Sender<Place>>,
+    /// Lets as many calls in as there may be connections.
+    turnstile: Turnstile,
     /// The one used last is at the end, and taken first.
-    idle: Vec<Idle>,
+    idle: Mutex<Vec<Idle>>,
 }
 
 #[derive(Debug)]
@@ -51,10 +43,6 @@ struct Idle {
     since: Duration,
 }
 
-/// Leave to have a connection, given back when it is dropped.
-#[derive(Debug)]
-struct Place(Option<Pool>);
-
 impl Pool {
     pub(crate) fn new(
         opts: Opts,
@@ -62,8 +50,8 @@ impl Pool {
         timeout: Duration,
         (least, most): (usize, usize),
     ) -> Self {
-        let state = State { free: most, waiting: VecDeque::new(), idle: Vec::new() };
-        Self(Arc::new(Shared { opts, env: env.clone(), timeout, least, state: Mutex::new(state) }))
+        let (env, turnstile, idle) = (env.clone(), Turnstile::new(most), Mutex::default());
+        Self(Arc::new(Shared { opts, env, timeout, least, turnstile, idle }))
     }
 
     /// Waits for a connection: one that is free, or a new one.
@@ -73,12 +61,12 @@ impl Pool {
     pub(crate) async fn lease(&self, operation: Operation) -> Result<Lease> {
         let shared = &self.0;
         let work = async {
-            let place = self.enter().await;
+            let permit = shared.turnstile.enter().await;
             let conn = match self.used().await {
                 Some(conn) => conn,
                 None => Conn::new(shared.opts.clone()).await?,
             };
-            Ok(Lease { conn: Some(conn), pool: self.clone(), _place: place })
+            Ok(Lease { conn: Some(conn), pool: self.clone(), _permit: permit })
         };
         let late = || {
             let message = "no connection to the server came in time; try again, or raise \
@@ -99,25 +87,10 @@ impl Pool {
         Ok(())
     }
 
-    async fn enter(&self) -> Place {
-        let receiver = {
-            let mut state = self.state();
-            if state.free > 0 {
-                state.free -= 1;
-                return Place(Some(self.clone()));
-            }
-            let (sender, receiver) = oneshot::channel();
-            state.waiting.push_back(sender);
-            receiver
-        };
-        // The sender lies in the state that this handle keeps, and is only ever used.
-        receiver.await.expect("a place in the queue is not forgotten")
-    }
-
     /// A connection that was used before and still answers.
     async fn used(&self) -> Option<Conn> {
         loop {
-            let Idle { mut conn, since } = self.state().idle.pop()?;
+            let Idle { mut conn, since } = self.idle().pop()?;
             if self.0.env.elapsed().saturating_sub(since) < FRESH || conn.ping().await.is_ok() {
                 return Some(conn);
             }
@@ -127,7 +100,7 @@ impl Pool {
 
     /// Closes the connections that nobody uses: one of them was found dead.
     fn forget(&self) {
-        let idle = std::mem::take(&mut self.state().idle);
+        let idle = std::mem::take(&mut *self.idle());
         drop(idle);
     }
 
@@ -135,43 +108,18 @@ impl Pool {
         let now = self.0.env.elapsed();
         let mut old = Vec::new();
         {
-            let mut state = self.state();
-            state.idle.push(Idle { conn, since: now });
+            let mut idle = self.idle();
+            idle.push(Idle { conn, since: now });
             let unused = |idle: &Idle| now.saturating_sub(idle.since) > IDLE_MAX;
-            while state.idle.len() > self.0.least && state.idle.first().is_some_and(unused) {
-                old.push(state.idle.remove(0));
+            while idle.len() > self.0.least && idle.first().is_some_and(unused) {
+                old.push(idle.remove(0));
             }
         }
         drop(old);
     }
 
-    fn leave(&self) {
-        loop {
-            let next = {
-                let mut state = self.state();
-                let next = state.waiting.pop_front();
-                state.free += usize::from(next.is_none());
-                next
-            };
-            let Some(next) = next else { return };
-            match next.send(Place(Some(self.clone()))) {
-                Ok(()) => return,
-                // That one has gone. Its place must not come back here by being dropped.
-                Err(mut place) => drop(place.0.take()),
-            }
-        }
-    }
-
-    fn state(&self) -> MutexGuard<'_, State> {
-        self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        if let Some(pool) = self.0.take() {
-            pool.leave();
-        }
+    fn idle(&self) -> MutexGuard<'_, Vec<Idle>> {
+        self.0.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -182,7 +130,7 @@ pub(crate) struct Lease {
     conn: Option<Conn>,
     pool: Pool,
     // Dropped after the connection was put back.
-    _place: Place,
+    _permit: Permit,
 }
 
 /// What a statement with parameters was answered with.

@@ -11,7 +11,6 @@
 mod config;
 mod error;
 mod folder;
-mod group;
 mod layout;
 mod read;
 mod store;
@@ -24,6 +23,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use holdall_core::waiting::submit;
 use holdall_core::{
     Backend, BackendExt, Batch, ByteRange, Bytes, Conditions, Env, Error, Expect, Find, Health,
     KEY_BYTES_MAX, Key, List, Location, Object, Op, Operation, Page, Profile, Reach, Result,
@@ -112,7 +112,7 @@ impl RocksDb {
     }
 
     async fn write(&self, operation: Operation, ops: Vec<Op>) -> Result<Revision> {
-        let written = self.store().submit(&self.env, operation, ops).await;
+        let written = submit(self.store(), &self.env, operation, ops).await;
         written.map_err(|error| self.located(error))
     }
 

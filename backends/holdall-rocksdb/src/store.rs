@@ -6,12 +6,12 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
+use holdall_core::waiting::Queue;
 use holdall_core::{Error, Health, Operation, Result};
 use rocksdb::{ColumnFamily, DB, WriteOptions};
 
 use crate::config::{Config, OnPowerLoss};
 use crate::error::{self, Failure};
-use crate::group::Queue;
 use crate::layout::{self, PARTS, REVISION_KEY, ROWS};
 use crate::{folder, tuning};
 
@@ -53,7 +53,7 @@ pub(crate) struct Store {
     pub(crate) db: DB,
     pub(crate) config: Config,
     pub(crate) write_options: WriteOptions,
-    pub(crate) queue: Mutex<Queue>,
+    pub(crate) queue: Queue,
     /// The last revision given out. Only the leader changes it.
     pub(crate) revision: AtomicU64,
     version: String,
@@ -110,7 +110,7 @@ impl Store {
             db,
             write_options: tuning::write(&config),
             config,
-            queue: Mutex::default(),
+            queue: Queue::default(),
             revision: AtomicU64::new(0),
             version: folder::version(&path).unwrap_or_else(|| "of unknown version".to_owned()),
             closed: AtomicBool::new(false),

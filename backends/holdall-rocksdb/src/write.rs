@@ -2,12 +2,13 @@
 
 use std::collections::HashMap;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
+use holdall_core::waiting::{Group, Queue, Set};
 use holdall_core::{Error, Key, Op, Operation, Result, Revision};
 use rocksdb::WriteBatch;
 
 use crate::error::{self, Failure};
-use crate::group::Set;
 use crate::layout::{self, Head, PART_BYTES, REVISION_KEY};
 use crate::store::Store;
 
@@ -26,6 +27,16 @@ struct Changes<'s> {
     revision: u64,
     /// The bytes of the disk that may still be taken.
     free: u64,
+}
+
+impl Group for Store {
+    fn queue(&self) -> &Queue {
+        &self.queue
+    }
+
+    fn try_write(&self, sets: &[Set], _: Duration) -> Option<Vec<Result<Revision>>> {
+        Some(self.write_group(sets))
+    }
 }
 
 impl Store {

@@ -12,7 +12,6 @@ mod config;
 mod connection;
 mod error;
 mod find;
-mod group;
 mod layout;
 mod read;
 mod store;
@@ -23,6 +22,7 @@ mod write;
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use holdall_core::waiting::{pause, submit};
 use holdall_core::{
     Backend, BackendExt, Batch, ByteRange, Bytes, Conditions, Env, Error, Expect, Find, Health,
     KEY_BYTES_MAX, Key, List, Location, Object, Op, Operation, Page, Profile, Reach, Result,
@@ -33,7 +33,7 @@ use rusqlite::Connection;
 pub use config::{Config, JournalMode, Synchronous, TempStore};
 
 use error::Failure;
-use store::{Store, pause};
+use store::Store;
 
 /// Keeps values in an SQLite database. Processes of one machine can share the file.
 #[derive(Debug)]
@@ -104,7 +104,7 @@ impl Sqlite {
     }
 
     async fn write(&self, operation: Operation, ops: Vec<Op>) -> Result<Revision> {
-        let written = self.store.submit(&self.env, operation, ops).await;
+        let written = submit(&self.store, &self.env, operation, ops).await;
         written.map_err(|error| error.with_location(&self.location))
     }
 }

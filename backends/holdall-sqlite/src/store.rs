@@ -6,13 +6,13 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use holdall_core::waiting::{Queue, pause};
 use holdall_core::{Durability, Env, Error, Health, Operation, Result};
 use rusqlite::Connection;
 
 use crate::config::{Config, JournalMode};
 use crate::connection::{self, LOG_BYTES_MAX};
 use crate::error::{self, Failure};
-use crate::group::Queue;
 
 /// How many connections for reading are kept while nobody reads.
 const IDLE_MAX: usize = 8;
@@ -23,7 +23,7 @@ const LOG_WAIT: Duration = Duration::from_millis(100);
 #[derive(Debug)]
 pub(crate) struct Store {
     pub(crate) config: Config,
-    pub(crate) queue: Mutex<Queue>,
+    pub(crate) queue: Queue,
     writer: Mutex<Connection>,
     idle: Mutex<Vec<Connection>>,
     /// Below this size the log is left to grow.
@@ -38,7 +38,7 @@ impl Store {
         let reader = connection::reading(&config)?;
         Ok(Self {
             config,
-            queue: Mutex::default(),
+            queue: Queue::default(),
             writer: Mutex::new(writer),
             idle: Mutex::new(vec![reader]),
             log_bytes: AtomicU64::new(LOG_BYTES_MAX),
@@ -169,10 +169,4 @@ impl Store {
             notes,
         })
     }
-}
-
-/// How long to wait before a lock is asked for again: short, so that between two commits of another
-/// process there is a chance, and never in step with it.
-pub(crate) fn pause(env: &Env) -> Duration {
-    Duration::from_micros(500 + env.random_below(1000))
 }

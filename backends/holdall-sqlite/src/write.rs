@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
+use holdall_core::waiting::{Group, Queue, Set};
 use holdall_core::{Description, Error, Expect, Key, Op, Operation, Result, Revision};
 use rusqlite::{Connection, params};
 
 use crate::connection::check_in_place;
 use crate::error::Failure;
 use crate::find;
-use crate::group::Set;
 use crate::layout::{INLINE_BYTES_MAX, PART_BYTES};
 use crate::read::{self, Present};
 use crate::store::Store;
@@ -44,6 +44,24 @@ pub(crate) enum Failed {
     Full(Error),
     /// What its sets are told.
     All(Error),
+}
+
+impl Group for Store {
+    fn queue(&self) -> &Queue {
+        &self.queue
+    }
+
+    fn try_write(&self, sets: &[Set], waited: Duration) -> Option<Outcomes> {
+        match self.write_group(sets) {
+            Ok(outcomes) => Some(outcomes),
+            Err(_) if waited < self.config.busy_timeout => None,
+            Err(busy) => Some(sets.iter().map(|_| Err(busy.clone())).collect()),
+        }
+    }
+
+    fn answered(&self) {
+        self.bound_log();
+    }
 }
 
 impl Store {

@@ -33,14 +33,14 @@ mod memory;
 mod page;
 mod profile;
 mod revision;
-mod time;
 pub mod units;
+pub mod waiting;
 
 pub use backend::Backend;
 pub use batch::{Batch, Op};
 pub use bytes::Bytes;
 pub use description::{ContentType, Description, Filter, Find};
-pub use env::{Env, Environment, Stopwatch};
+pub use env::{Env, Environment, Stopwatch, Timestamp};
 pub use error::{Error, ErrorKind, Operation, Result};
 pub use ext::BackendExt;
 pub use key::{KEY_BYTES_MAX, Key};
@@ -49,7 +49,6 @@ pub use memory::Memory;
 pub use page::{ByteRange, List, Object, Page, Row};
 pub use profile::{Conditions, Durability, Health, Profile, Reach};
 pub use revision::{Expect, Revision};
-pub use time::Timestamp;
 
 /// Re-exported so that implementing [`Backend`] needs no dependency of one's own.
 pub use async_trait::async_trait;

@@ -54,7 +54,6 @@ mod readonly;
 mod retrying;
 mod revision_text;
 mod stack;
-mod turnstile;
 
 pub use behind::{Backlog, Behind, BehindSettings};
 pub use cached::{CacheCounts, CacheDisk, CacheSettings, Cached, Writes};

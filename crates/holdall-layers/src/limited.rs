@@ -24,7 +24,7 @@ use holdall_core::{
     Page, Profile, Result, Revision, Stopwatch, async_trait,
 };
 
-use crate::turnstile::{Permit, Turnstile};
+use holdall_core::waiting::{Permit, Turnstile};
 
 /// What [`Limited`] holds calls to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

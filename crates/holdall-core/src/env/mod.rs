@@ -3,6 +3,8 @@
 //! Everything in the house gets an [`Env`] from its caller. The real one is in `holdall-runtime`;
 //! the simulated one, which replays a seed exactly, is in `holdall-testkit`.
 
+mod time;
+
 use std::fmt::Debug;
 use std::future::Future;
 use std::sync::Arc;
@@ -11,7 +13,9 @@ use std::time::Duration;
 use futures::channel::oneshot;
 use futures::future::BoxFuture;
 
-use crate::{Error, Operation, Result, Timestamp};
+use crate::{Error, Operation, Result};
+
+pub use time::Timestamp;
 
 /// What an environment provides. Users hold an [`Env`].
 pub trait Environment: Send + Sync + Debug + 'static {

@@ -7,7 +7,7 @@ use futures::channel::oneshot;
 
 /// Hands out permits.
 #[derive(Clone, Debug)]
-pub(crate) struct Turnstile(Arc<Mutex<State>>);
+pub struct Turnstile(Arc<Mutex<State>>);
 
 #[derive(Debug)]
 struct State {
@@ -17,16 +17,16 @@ struct State {
 
 /// Leave to be inside, given back when it is dropped.
 #[derive(Debug)]
-pub(crate) struct Permit(Option<Turnstile>);
+pub struct Permit(Option<Turnstile>);
 
 impl Turnstile {
     /// For so many at once.
-    pub(crate) fn new(permits: usize) -> Self {
+    pub fn new(permits: usize) -> Self {
         Self(Arc::new(Mutex::new(State { free: permits, waiting: VecDeque::new() })))
     }
 
     /// Waits for its turn. Dropping the future gives up the place.
-    pub(crate) async fn enter(&self) -> Permit {
+    pub async fn enter(&self) -> Permit {
         let receiver = {
             let mut state = self.state();
             if state.free > 0 {
