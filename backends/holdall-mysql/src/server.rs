@@ -10,11 +10,11 @@ use mysql_async::{Opts, OptsBuilder, Row, SslOpts};
 use crate::config::{Config, Tls};
 use crate::error;
 use crate::pool::Lease;
-use crate::sql::Statements;
+use crate::sql::{ROW_BYTES, Statements};
 
 const OPEN: Operation = Operation::Open;
-/// Packets must have room for a batch of 16 KiB and its frame.
-const PACKET_BYTES_MIN: u64 = 64 << 10;
+/// Packets must have room for a batch of 16 KiB and what stands beside a value.
+const PACKET_BYTES_MIN: u64 = 2 * ROW_BYTES;
 /// What a table of ours consists of; widths in brackets are of older servers.
 const COLUMNS: [(&str, &str); 12] = [
     ("k", "varbinary(1024)"),
@@ -179,7 +179,7 @@ fn judge(variables: &BTreeMap<String, String>, unsafe_too: bool) -> Result<Serve
     if packet_bytes < PACKET_BYTES_MIN {
         return unsupported(format!(
             "the server takes packets of {packet_bytes} bytes; raise its max_allowed_packet to \
-             64 KiB or more"
+             128 KiB or more"
         ));
     }
     let risks = risks(variables);
@@ -324,7 +324,7 @@ mod tests {
             (&[("wsrep_on", "ON")], "single writer"),
             (&[("group_replication_single_primary_mode", "OFF")], "single writer"),
             (&[("binlog_format", "STATEMENT")], "ROW"),
-            (&[("max_allowed_packet", "65535")], "max_allowed_packet"),
+            (&[("max_allowed_packet", "131071")], "max_allowed_packet"),
         ] {
             let error = with(changes, true).unwrap_err();
             assert_eq!(error.kind(), ErrorKind::Unsupported, "{changes:?}");

@@ -408,14 +408,65 @@ async fn a_server_that_can_lose_writes_is_taken_only_if_that_is_allowed() {
     assert!(notes.iter().any(|note| note.contains("innodb_flush_log_at_trx_commit")), "{notes:?}");
 }
 
+/// As much as a volume tells of an entry, in the letters that take the most room.
+fn all_told(name: &str) -> Description {
+    let attribute = |number: usize| (format!("{number:02}"), "\u{1}".repeat(126));
+    Description {
+        volume: "v".repeat(36),
+        name: name.repeat(900),
+        content_type: Some("'".repeat(255)),
+        attributes: (0..64).map(attribute).collect(),
+        ..told("", u64::MAX)
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn descriptions_at_their_limits_fit_beside_values_at_theirs() {
+    let server = server(&["--max-allowed-packet=262144"]);
+    let database = Database::on(server.port);
+    let mysql = open(Config { max_connections: 1, ..database.config() }).await;
+    let longest = key("'".repeat(1024));
+    let value = Bytes::from(vec![b'\''; mysql.profile().batch_bytes_max as usize - 1024]);
+    let filter =
+        Filter { attributes: [("63".to_owned(), "\u{1}".repeat(126))].into(), ..Filter::default() };
+    for expect in [Expect::Absent, Expect::Any] {
+        let mut batch = Batch::new();
+        batch.put_described(longest.clone(), value.clone(), expect, all_told("'"));
+        mysql.apply(batch).await.unwrap();
+        assert!(mysql.get_all(&longest).await.unwrap().unwrap().value == value);
+        assert_eq!(found(&mysql, filter.clone()).await, [longest.as_str()]);
+    }
+    // Many, of which a packet holds few.
+    let mut batch = Batch::new();
+    for number in 0..50 {
+        let value = value.slice(..1000);
+        batch.put_described(key(format!("{number:02}")), value, Expect::Absent, all_told("'"));
+    }
+    mysql.apply(batch).await.unwrap();
+    assert_eq!(found(&mysql, filter.clone()).await.len(), 51);
+
+    // More than any volume tells.
+    let mut more = all_told("'");
+    more.attributes.insert("more".to_owned(), "\u{1}".repeat(40_000));
+    for value in [value, Bytes::from("small")] {
+        let mut batch = Batch::new();
+        batch.put(key("beside"), "x", Expect::Any);
+        batch.put_described(longest.clone(), value, Expect::Any, more.clone());
+        let error = mysql.apply(batch).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Invalid, "{error:?}");
+        assert!(mysql.get_all(&key("beside")).await.unwrap().is_none());
+        assert_eq!(found(&mysql, filter.clone()).await.len(), 51);
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn small_packets_are_respected_at_their_edge() {
-    const PACKET: u64 = 128 << 10;
-    let server = server(&["--max-allowed-packet=131072"]);
+    const PACKET: u64 = 256 << 10;
+    let server = server(&["--max-allowed-packet=262144"]);
     let database = Database::on(server.port);
     let mysql = open(Config { max_connections: 1, ..database.config() }).await;
     let most = mysql.profile().value_bytes_max as usize;
-    assert_eq!(most as u64, PACKET - 4096);
+    assert_eq!(most as u64, PACKET - (64 << 10));
     let longest = key("k".repeat(1024));
     // Quotes are what a text has to double, so these bytes are the worst.
     for byte in [b'x', b'\'', 0] {
