@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use deadpool_postgres::{Client, Object, Pool};
 use futures::future::{Either, select};
+use holdall_core::waiting::Gathering;
 use holdall_core::{Env, Error, Operation, Result};
 use tokio_postgres::Row;
 use tokio_postgres::types::ToSql;
@@ -25,6 +26,7 @@ pub(crate) type Arguments<'a> = &'a [&'a (dyn ToSql + Sync)];
 /// An opened schema of a server.
 pub(crate) struct Server {
     pub(crate) pool: Pool,
+    pub(crate) gathering: Gathering,
     pub(crate) env: Env,
     pub(crate) statements: Statements,
     pub(crate) schema: String,

@@ -6,6 +6,8 @@
 //!                           locks, checks and writes; one round trip
 //! ```
 //!
+//! Puts that wait at the same time and expect nothing share one such call.
+//!
 //! A write is one statement that commits by itself, so there is no transaction that a lost client
 //! could leave open, and a dropped future leaves nothing behind. Its locks are advisory ones of
 //! the transaction, on the keys' hashes and in their order: writers do not deadlock, and a check
@@ -23,7 +25,10 @@ mod statements;
 mod tls;
 mod write;
 
+use std::sync::Arc;
+
 use async_trait::async_trait;
+use holdall_core::waiting::{GATHERED_BYTES_MAX, gather};
 use holdall_core::{
     Backend, BackendExt, Batch, ByteRange, Bytes, Conditions, Durability, Env, Error, Expect, Find,
     Health, KEY_BYTES_MAX, Key, List, Location, Object, Op, Operation, Page, Profile, Reach,
@@ -42,7 +47,7 @@ const BATCH_OPS_MAX: usize = 50_000;
 /// Keeps values in a PostgreSQL database, for everyone who can reach it.
 pub struct Postgres {
     profile: Profile,
-    server: Server,
+    server: Arc<Server>,
     location: Location,
 }
 
@@ -77,7 +82,7 @@ impl Postgres {
             reach: Reach::Network,
             durability: if facts.fsync { Durability::Store } else { Durability::Process },
         };
-        Ok(Self { profile, server, location })
+        Ok(Self { profile, server: Arc::new(server), location })
     }
 
     async fn write(&self, operation: Operation, ops: &[Op]) -> Result<Revision> {
@@ -105,7 +110,14 @@ impl Backend for Postgres {
 
     async fn put(&self, key: &Key, value: Bytes, expect: Expect) -> Result<Revision> {
         self.check_limits(Operation::Put, key, value.len())?;
-        self.write(Operation::Put, &[Op::put(key.clone(), value, expect)]).await
+        let small = value.len() <= GATHERED_BYTES_MAX;
+        let op = Op::put(key.clone(), value, expect);
+        if small && *op.expect() == Expect::Any {
+            let server = &self.server;
+            let put = gather(server, &server.env, Operation::Put, op);
+            return put.await.map_err(|error| self.located(error));
+        }
+        self.write(Operation::Put, &[op]).await
     }
 
     async fn delete(&self, key: &Key, expect: Expect) -> Result<()> {

@@ -2,6 +2,7 @@
 
 use deadpool_postgres::Client;
 use futures::future::try_join_all;
+use holdall_core::waiting::Gathering;
 use holdall_core::{Env, Error, Health, Operation, Result};
 use tokio_postgres::SimpleQueryMessage;
 
@@ -41,6 +42,7 @@ pub(crate) async fn open(config: &Config, env: &Env) -> Result<(Server, Facts)> 
     let quoted = format!("\"{}\"", config.schema);
     let mut server = Server {
         pool: pool::pool(config, env).await?,
+        gathering: Gathering::default(),
         env: env.clone(),
         statements: Statements::new(&quoted),
         schema: config.schema.clone(),

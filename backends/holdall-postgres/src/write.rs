@@ -1,6 +1,8 @@
 //! Writing: a batch is one call of the schema's function. A put of one row, which is what most
 //! writes are, has a statement of its own that costs the server less.
 
+use async_trait::async_trait;
+use holdall_core::waiting::{Gather, Gathering};
 use holdall_core::{Description, Error, Expect, Key, Op, Operation, Result, Revision};
 use tokio_postgres::types::ToSql;
 
@@ -56,6 +58,18 @@ impl<'a> Steps<'a> {
 /// A revision as the table holds it.
 fn number(revision: &Revision) -> i64 {
     revision.as_number().and_then(|number| i64::try_from(number).ok()).unwrap_or(NEVER)
+}
+
+/// Puts that wait at the same time share one round trip and one sync of the server's log.
+#[async_trait]
+impl Gather for Server {
+    fn gathering(&self) -> &Gathering {
+        &self.gathering
+    }
+
+    async fn write_together(&self, operation: Operation, ops: &[Op]) -> Result<Revision> {
+        self.write(operation, ops).await
+    }
 }
 
 impl Server {

@@ -228,7 +228,7 @@ async fn connections_are_limited_here_and_there() {
     let lock = format!("LOCK TABLE \"{}\".rows IN SHARE MODE", owner.schema);
     blocking.batch_execute(&lock).await.unwrap();
     let first = key("first");
-    let waiting = backend.put(&first, Bytes::new(), Expect::Any);
+    let waiting = backend.put(&first, Bytes::new(), Expect::Absent);
     let refused = async {
         let error = backend.get_all(&first).await.unwrap_err();
         blocking.rollback().await.unwrap();

@@ -151,6 +151,10 @@ async fn ranges_of_large_values_begin_and_end_anywhere() {
         sqlite.store.writer().query_row(count, [], |row| row.get(0)).unwrap()
     };
     assert_eq!(parts(&sqlite), 4);
+    let shorter = Bytes::from(vec![7; PART_BYTES + 1]);
+    sqlite.put(&key("v"), shorter.clone(), Expect::Any).await.unwrap();
+    assert_eq!(parts(&sqlite), 2);
+    assert_eq!(sqlite.get_all(&key("v")).await.unwrap().unwrap().value, shorter);
     sqlite.put(&key("v"), Bytes::from("short"), Expect::Any).await.unwrap();
     assert_eq!(parts(&sqlite), 0);
     sqlite.put(&key("v"), Bytes::from(vec![1; 1000]), Expect::Any).await.unwrap();

@@ -1,5 +1,6 @@
 //! Writing a group of sets in one transaction.
 
+use std::ops::Range;
 use std::time::Duration;
 
 use holdall_core::waiting::{Group, Queue, Set};
@@ -29,7 +30,8 @@ const PUT_DESCRIBED: &str = "
     content_type = excluded.content_type, attributes = excluded.attributes";
 const DELETE_ROW: &str = "DELETE FROM holdall_rows WHERE key = ?1";
 const NEXT_PART: &str = "SELECT coalesce(max(id), 0) + 1 FROM holdall_parts";
-const PUT_PART: &str = "INSERT INTO holdall_parts (id, data) VALUES (?1, ?2)";
+const PUT_PART: &str = "INSERT INTO holdall_parts (id, data) VALUES (?1, ?2)
+    ON CONFLICT (id) DO UPDATE SET data = excluded.data";
 const DELETE_PARTS: &str = "DELETE FROM holdall_parts WHERE id >= ?1 AND id < ?2";
 const PUT_REVISION: &str = "UPDATE holdall_state SET revision = ?1";
 
@@ -225,14 +227,12 @@ fn write_set(
     for (op, found) in steps {
         match op {
             Op::Put { key, value, description, .. } => {
-                delete_parts(writer, found.as_ref())?;
                 let row =
                     Row { key, revision, size: value.len(), description: description.as_deref() };
-                let described = found.is_some_and(|present| present.described);
-                put(writer, &row, described, value)?;
+                put(writer, &row, found.as_ref(), value)?;
             }
             Op::Delete { key, .. } if found.is_some() => {
-                delete_parts(writer, found.as_ref())?;
+                delete_parts(writer, parts_of(found.as_ref()))?;
                 writer.prepare_cached(DELETE_ROW)?.execute([key.as_bytes()])?;
             }
             Op::Delete { .. } | Op::Check { .. } => {}
@@ -284,20 +284,47 @@ impl Row<'_> {
     }
 }
 
-fn put(writer: &Connection, row: &Row<'_>, described: bool, value: &[u8]) -> Result<(), Failure> {
+fn put(
+    writer: &Connection,
+    row: &Row<'_>,
+    found: Option<&Present>,
+    value: &[u8],
+) -> Result<(), Failure> {
+    let described = found.is_some_and(|present| present.described);
+    let before = parts_of(found);
     if value.len() <= INLINE_BYTES_MAX {
+        delete_parts(writer, before)?;
         return row.write(writer, described, None, Some(value));
     }
-    let first: i64 = writer.prepare_cached(NEXT_PART)?.query_row([], |row| row.get(0))?;
+    let first = put_parts(writer, before, value)?;
+    row.write(writer, described, Some(first), None)
+}
+
+/// Writes the parts of a value, and says which is the first. Where there are enough of the value
+/// before, they are written over: that leaves their pages where they are, and is much
+/// quicker than giving them back and taking others.
+fn put_parts(writer: &Connection, before: Range<i64>, value: &[u8]) -> Result<i64, Failure> {
+    let count = value.len().div_ceil(PART_BYTES) as i64;
+    let first = if count <= before.end - before.start {
+        delete_parts(writer, before.start + count..before.end)?;
+        before.start
+    } else {
+        delete_parts(writer, before)?;
+        writer.prepare_cached(NEXT_PART)?.query_row([], |row| row.get(0))?
+    };
     let mut part = writer.prepare_cached(PUT_PART)?;
     for (id, data) in (first..).zip(value.chunks(PART_BYTES)) {
         part.execute(params![id, data])?;
     }
-    row.write(writer, described, Some(first), None)
+    Ok(first)
 }
 
-fn delete_parts(writer: &Connection, found: Option<&Present>) -> Result<(), Failure> {
-    let parts = found.map(|present| present.head.parts()).unwrap_or_default();
+/// The parts of what is under a key now.
+fn parts_of(found: Option<&Present>) -> Range<i64> {
+    found.map(|present| present.head.parts()).unwrap_or_default()
+}
+
+fn delete_parts(writer: &Connection, parts: Range<i64>) -> Result<(), Failure> {
     if !parts.is_empty() {
         let mut statement = writer.prepare_cached(DELETE_PARTS)?;
         statement.execute([parts.start, parts.end])?;
