@@ -78,6 +78,15 @@ mod tests {
     use super::*;
 
     #[test]
+    fn the_document_names_every_option_and_no_other() {
+        let page = include_str!("../README.md");
+        let rows = page.lines().skip_while(|line| !line.starts_with("| option |")).skip(2);
+        let rows = rows.take_while(|line| line.starts_with("| `"));
+        let named: Vec<&str> = rows.filter_map(|line| line.split('`').nth(1)).collect();
+        assert_eq!(named, OPTIONS);
+    }
+
+    #[test]
     fn a_config_survives_a_round_trip() {
         for config in [
             Config::new("/srv/a b/ü%?"),

@@ -92,6 +92,9 @@ impl ObjectBackend {
     /// Makes a backend of anything that implements `ObjectStore`. Its client should not ask again
     /// by itself when a write fails: a write whose answer was lost would meet itself.
     ///
+    /// No order is assumed of its listings, as `ObjectStore` promises none: every page of a listing
+    /// reads all names of its folder.
+    ///
     /// Of the options those that are about the client's connections mean nothing here.
     ///
     /// # Errors
@@ -112,7 +115,9 @@ impl ObjectBackend {
             reads: Arc::clone(&store),
             writes: store,
             location,
-            ordered: AtomicBool::new(true),
+            // `ObjectStore` promises no order, and a few names in order prove nothing: a folder of
+            // files that lists by chance in order once would hide names from a listing in pages.
+            ordered: AtomicBool::new(false),
             notes: Vec::new(),
             env: env.clone(),
             options,
@@ -140,12 +145,14 @@ impl ObjectBackend {
             return Err(self.located(Error::unsupported(Operation::Open, message)));
         }
         self.profile.conditions = asked.unwrap_or(found.conditions);
-        self.ordered = AtomicBool::new(found.ordered);
+        let ordered = self.ordered.get_mut();
+        *ordered &= found.ordered;
+        if !*ordered {
+            let note = "the store is not known to list in order: every page reads all names";
+            self.notes.push(note.to_owned());
+        }
         if let Some(lack) = found.lack {
             self.notes.push(format!("the store {lack}"));
-        }
-        if !found.ordered {
-            self.notes.push("the store lists out of order: every page reads all names".to_owned());
         }
         // Whole seconds are compared, and the answer took its time.
         if found.clock.abs() > 2 {

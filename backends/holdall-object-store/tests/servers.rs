@@ -24,7 +24,7 @@ async fn a_store_that_keeps_conditions_is_found_to() {
         let store = open(&location(port(service), &prefix, "")).await.unwrap();
         assert_eq!(store.profile().conditions, Conditions::Revision, "{}", service.name);
         let notes = store.health().await.unwrap().notes;
-        assert!(notes.iter().all(|note| !note.contains("lists out of order")), "{notes:?}");
+        assert!(notes.iter().all(|note| !note.contains("known to list")), "{notes:?}");
         // Nothing is left where the probe was: neither as keys nor beside them.
         assert_eq!(store.list_all("", false).await.unwrap(), []);
         let inside = format!("{prefix}/.holdall-probe");

@@ -6,6 +6,14 @@ use std::io;
 use holdall_core::{Error, ErrorKind, Operation};
 use opendal::ErrorKind as Cause;
 
+/// Whether the value is missing, and not the bucket or container that it would lie in: OpenDAL
+/// has one word for both.
+pub(crate) fn is_absent(error: &opendal::Error) -> bool {
+    let text = error.to_string();
+    let of_the_place = ["NoSuchBucket", "ContainerNotFound", "bucket does not exist"];
+    error.kind() == Cause::NotFound && !of_the_place.iter().any(|words| text.contains(words))
+}
+
 /// An error of a request that reads: nothing was to be written.
 pub(crate) fn reading(operation: Operation, error: &opendal::Error) -> Error {
     judge(operation, error, ErrorKind::Unavailable)
@@ -107,6 +115,16 @@ mod tests {
                 assert!(!shown.contains("hunter2") && !shown.contains("host"), "{shown}");
             }
         }
+    }
+
+    #[test]
+    fn a_missing_bucket_is_no_missing_value() {
+        let says = |words: &str| opendal::Error::new(Cause::NotFound, words);
+        assert!(is_absent(&says("OssError { code: \"NoSuchKey\" }")));
+        assert!(!is_absent(&says("OssError { code: \"NoSuchBucket\" }")));
+        assert!(!is_absent(&says("AzblobError { code: \"ContainerNotFound\" }")));
+        assert!(!is_absent(&says("The specified bucket does not exist.")));
+        assert!(!is_absent(&error(Cause::PermissionDenied)));
     }
 
     #[test]

@@ -21,10 +21,12 @@ use std::fmt;
 use std::sync::atomic::AtomicBool;
 
 use async_trait::async_trait;
+use futures::TryStreamExt;
 use holdall_core::{
-    Backend, Batch, ByteRange, Bytes, Conditions, Durability, Env, Error, Expect, Find, Health,
-    Key, List, Location, Object, Operation, Page, Profile, Reach, Result, Revision,
+    Backend, Batch, ByteRange, Bytes, Conditions, Durability, Env, Error, ErrorKind, Expect, Find,
+    Health, Key, List, Location, Object, Operation, Page, Profile, Reach, Result, Revision,
 };
+use opendal::options::ListOptions;
 use opendal::{Capability, Metadata, Operator};
 
 pub use options::Options;
@@ -56,7 +58,7 @@ pub struct OpenDal {
     options: Options,
     identity: Identity,
     location: Location,
-    /// Whether the service lists in order, as far as is known.
+    /// Whether the service lists in order: only those that list from a name on are believed.
     ordered: AtomicBool,
     notes: Vec<String>,
     env: Env,
@@ -83,15 +85,18 @@ impl OpenDal {
     pub async fn new(operator: Operator, options: Options, env: &Env) -> Result<Self> {
         let info = operator.info();
         let location = Location::from_path(&format!("opendal+{}", info.scheme()), &info.root());
+        let able = info.capability();
         let profile =
             profile(&operator, &options).map_err(|error| error.with_location(&location))?;
         let opened = Self {
-            identity: identity(info.capability()),
+            identity: identity(able),
             profile,
             operator,
             options,
             location: location.clone(),
-            ordered: AtomicBool::new(true),
+            // Nothing else says it, and a few names in order prove nothing: a file system that
+            // lists by chance in order once would hide names from a listing in pages.
+            ordered: AtomicBool::new(able.list_with_start_after),
             notes: Vec::new(),
             env: env.clone(),
         };
@@ -100,7 +105,11 @@ impl OpenDal {
 
     /// Asks whether the place is there, and what its service does.
     async fn begin(mut self) -> Result<Self> {
-        self.operator.check().await.map_err(|error| error::reading(Operation::Open, &error))?;
+        match self.there(Operation::Open).await {
+            // The probe's first write makes a folder, or says that there is no bucket.
+            Err(error) if self.options.probe && error.kind() == ErrorKind::Invalid => {}
+            known => known?,
+        }
         let asked = self.options.conditional;
         if !self.options.probe {
             let Some(asked) = asked else {
@@ -128,13 +137,23 @@ impl OpenDal {
         if found.conditions < Conditions::Revision {
             self.notes.push(format!("the service {}", found.lack));
         }
-        if !found.ordered {
-            self.notes.push("the service lists out of order: a page reads all names".to_owned());
+        let ordered = self.ordered.get_mut();
+        *ordered &= found.ordered;
+        if !*ordered {
+            let note = "the service is not known to list in order: a page reads all names";
+            self.notes.push(note.to_owned());
         }
         self.profile.conditions = asked.unwrap_or(found.conditions);
         self.identity = found.identity;
-        self.ordered = AtomicBool::new(found.ordered);
         Ok(self)
+    }
+
+    /// Asks whether the operator's place is there. OpenDAL's own check takes a place that is
+    /// missing for an empty one.
+    async fn there(&self, operation: Operation) -> Result<()> {
+        let one = ListOptions { limit: Some(1), ..ListOptions::default() };
+        let first = async { self.operator.lister_options("/", one).await?.try_next().await };
+        first.await.map(drop).map_err(|error| error::reading(operation, &error))
     }
 
     /// The service's own word for the state of a value, if it has one that can be trusted.
@@ -243,8 +262,7 @@ impl Backend for OpenDal {
     }
 
     async fn health(&self) -> Result<Health> {
-        let checked = self.operator.check().await;
-        checked.map_err(|error| self.located(error::reading(Operation::Health, &error)))?;
+        self.there(Operation::Health).await.map_err(|error| self.located(error))?;
         let info = self.operator.info();
         let name = info.name();
         let of = if name.is_empty() { String::new() } else { format!(" {name}") };

@@ -7,30 +7,36 @@ use std::sync::atomic::Ordering;
 use futures::{StreamExt, TryStreamExt, future, stream};
 use holdall_core::{ByteRange, Key, List, Operation, Page, Result, Row};
 use opendal::options::ListOptions;
-use opendal::{Entry, ErrorKind as Cause, Lister};
+use opendal::{Entry, Lister};
 
 use crate::OpenDal;
-use crate::error::reading;
+use crate::error::{is_absent, reading};
 use crate::head::HEAD_BYTES;
 use crate::names;
 
 /// When a page with values has this many bytes it ends, however few rows it has.
 const PAGE_BYTES: u64 = 32 << 20;
 
-/// A key and the size of its value.
-type Place = (Key, u64);
+/// A key and the size of its value, if the service lists sizes.
+type Place = (Key, Option<u64>);
 
 impl OpenDal {
     pub(crate) async fn page(&self, list: &List) -> Result<Page> {
         list.check()?;
         let mut list = list.clone();
         loop {
-            let (places, more) = self.places(&list).await?;
-            let last = places.last().map(|(key, _)| key.as_str().to_owned());
+            let (places, mut more) = self.places(&list).await?;
+            let mut last = places.last().map(|(key, _)| key.clone());
+            let mut places = self.sized(places).await?;
+            if list.values && places.len() > fits(&places) {
+                places.truncate(fits(&places));
+                last = places.last().map(|(key, _)| key.clone());
+                more = true;
+            }
             let rows = self.rows(places, list.values).await?;
             match last {
                 // All that was listed has gone meanwhile.
-                Some(last) if rows.is_empty() && more => list = list.after(last),
+                Some(last) if rows.is_empty() && more => list = list.after(last.as_str()),
                 _ => return Ok(Page { rows, more }),
             }
         }
@@ -42,19 +48,24 @@ impl OpenDal {
             Some(places) => places,
             None => self.read_all(list).await?,
         };
-        let mut more = places.len() > list.limit;
+        let more = places.len() > list.limit;
         places.truncate(list.limit);
-        if list.values {
-            let mut bytes = 0_u64;
-            let fits = places.iter().take_while(|(_, size)| {
-                bytes = bytes.saturating_add(*size);
-                bytes <= PAGE_BYTES
-            });
-            let fits = fits.count().max(1);
-            more |= fits < places.len();
-            places.truncate(fits);
-        }
         Ok((places, more))
+    }
+
+    /// These places with their sizes, which are in the heads where the service lists none; without
+    /// those that are gone.
+    async fn sized(&self, places: Vec<Place>) -> Result<Vec<(Key, u64)>> {
+        let sized = async |(key, size): Place| {
+            if let Some(size) = size {
+                return Ok(Some((key, size)));
+            }
+            let seen = self.head(Operation::List, &names::path(key.as_str())).await;
+            let seen = seen.map_err(|error| error.with_key(&key))?;
+            Ok::<_, holdall_core::Error>(seen.map(|seen| (key, seen.head.size)))
+        };
+        let sized = stream::iter(places).map(sized).buffered(self.options.concurrency);
+        sized.try_filter_map(future::ok).try_collect().await
     }
 
     /// From the listing's start on, until the page is full; `None` if the service does not list in
@@ -103,14 +114,14 @@ impl OpenDal {
         let options = ListOptions { recursive: true, start_after, ..ListOptions::default() };
         match self.operator.lister_options(&names::path(&list.prefix), options).await {
             Ok(lister) => Ok(Listed(Some((lister, true)))),
-            Err(error) if error.kind() == Cause::NotFound => Ok(Listed(None)),
+            Err(error) if is_absent(&error) => Ok(Listed(None)),
             Err(error) => Err(reading(Operation::List, &error)),
         }
     }
 
     /// The rows of these places, without those that are gone.
-    async fn rows(&self, places: Vec<Place>, values: bool) -> Result<Vec<Row>> {
-        let row = async |(key, size): Place| {
+    async fn rows(&self, places: Vec<(Key, u64)>, values: bool) -> Result<Vec<Row>> {
+        let row = async |(key, size): (Key, u64)| {
             if !values {
                 return Ok(Some(Row { key, size, object: None }));
             }
@@ -136,14 +147,26 @@ impl Listed {
         let first = std::mem::take(first);
         match lister.next().await {
             Some(Ok(entry)) => Ok(Some(entry)),
-            Some(Err(error)) if first && error.kind() == Cause::NotFound => Ok(None),
+            Some(Err(error)) if first && is_absent(&error) => Ok(None),
             Some(Err(error)) => Err(reading(Operation::List, &error)),
             None => Ok(None),
         }
     }
 }
 
+/// How many of these places' values a page takes; at least one.
+fn fits(places: &[(Key, u64)]) -> usize {
+    let mut bytes = 0_u64;
+    let fits = places.iter().take_while(|(_, size)| {
+        bytes = bytes.saturating_add(*size);
+        bytes <= PAGE_BYTES
+    });
+    fits.count().max(1)
+}
+
 fn place(entry: &Entry) -> Option<Place> {
     let key = names::key(entry.path())?;
-    Some((key, entry.metadata().content_length().saturating_sub(HEAD_BYTES)))
+    // A value has a head, so that no bytes mean that the service does not say.
+    let stored = Some(entry.metadata().content_length()).filter(|bytes| *bytes > 0);
+    Some((key, stored.map(|bytes| bytes.saturating_sub(HEAD_BYTES))))
 }

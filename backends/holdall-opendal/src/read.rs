@@ -4,10 +4,10 @@ use std::ops::RangeBounds;
 
 use futures::{StreamExt, stream};
 use holdall_core::{ByteRange, Bytes, Error, Key, Object, Operation, Result};
-use opendal::{ErrorKind as Cause, Metadata};
+use opendal::Metadata;
 
 use crate::OpenDal;
-use crate::error::reading;
+use crate::error::{is_absent, reading};
 use crate::head::{HEAD_BYTES, Head};
 use crate::names;
 
@@ -109,7 +109,7 @@ impl OpenDal {
         };
         match read.await {
             Ok(found) => Ok(Some(found)),
-            Err(error) if error.kind() == Cause::NotFound => Ok(None),
+            Err(error) if is_absent(&error) => Ok(None),
             Err(error) => Err(reading(operation, &error)),
         }
     }

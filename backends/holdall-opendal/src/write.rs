@@ -11,7 +11,7 @@ use holdall_core::{
 use opendal::options::{DeleteOptions, WriteOptions};
 use opendal::{Buffer, ErrorKind as Cause, Operator};
 
-use crate::error::writing;
+use crate::error::{is_absent, writing};
 use crate::head::Head;
 use crate::{Identity, OpenDal, names};
 
@@ -41,6 +41,7 @@ impl OpenDal {
         self.check_expect(Operation::Delete, &expect)?;
         let path = names::path(key.as_str());
         let mut options = DeleteOptions::default();
+        let guarded = matches!(expect, Expect::Revision(_));
         match expect {
             Expect::Any => {}
             // Nothing is to be done, so that looking is enough.
@@ -60,7 +61,9 @@ impl OpenDal {
         }
         match self.operator.delete_options(&path, options).await {
             Ok(()) => Ok(()),
-            Err(error) if error.kind() == Cause::NotFound => Ok(()),
+            // Somebody else removed what was expected.
+            Err(error) if guarded && is_absent(&error) => Err(conflict(Operation::Delete)),
+            Err(error) if is_absent(&error) => Ok(()),
             Err(error) if error.kind() == Cause::ConditionNotMatch => {
                 Err(conflict(Operation::Delete))
             }

@@ -150,6 +150,30 @@ async fn a_missing_bucket_a_wrong_port_and_wrong_credentials_say_what_to_do() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_missing_bucket_is_told_without_the_probe_and_later() {
+    let port = shared(&MOTO).unwrap().port;
+    let missing = s3(port, "no-such-bucket", "p");
+    let error = open(&missing, trusted(Conditions::None)).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Invalid, "{error:?}");
+    // One that goes while it is open.
+    let bucket = prefix().trim_end_matches('/').replace(['/', '_'], "-").to_lowercase();
+    let server = reqwest::Client::new();
+    let address = format!("http://127.0.0.1:{port}/{bucket}");
+    assert!(server.put(&address).send().await.unwrap().status().is_success());
+    let store = open(&s3(port, &bucket, "p"), trusted(Conditions::None)).await.unwrap();
+    assert_eq!(store.get_all(&key("k")).await.unwrap(), None);
+    assert!(server.delete(&address).send().await.unwrap().status().is_success());
+    for error in [
+        store.get_all(&key("k")).await.unwrap_err(),
+        store.list(&List::prefix("")).await.unwrap_err(),
+        store.put(&key("k"), Bytes::from("v"), Expect::Any).await.unwrap_err(),
+        store.health().await.unwrap_err(),
+    ] {
+        assert_eq!(error.kind(), ErrorKind::Invalid, "{error:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_others_wrote_is_corrupt_or_left_alone() {
     let operator = memory();
     let store = open(&operator, Options::default()).await.unwrap();

@@ -24,6 +24,10 @@ pub(crate) fn store(attributes: &Attributes, tags: &TagSet) -> Result<PutOptions
         let header = HEADERS.iter().find(|(known, _)| known == attribute);
         options = match (attribute, header) {
             (Attribute::ContentType, _) => options.content_type(value.as_ref()),
+            (Attribute::Metadata(name), _) if HEADERS.iter().any(|(_, known)| known == name) => {
+                let message = format!("metadata cannot be called `{name}`: set the header itself");
+                return Err(unsupported(message));
+            }
             (Attribute::Metadata(name), _) => options.attribute(name.as_ref(), value.as_ref()),
             (_, Some((_, name))) => options.attribute(*name, value.as_ref()),
             (other, None) => {

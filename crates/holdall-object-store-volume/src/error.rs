@@ -60,6 +60,14 @@ pub(crate) fn missing(location: &Path) -> object_store::Error {
     object_store::Error::NotFound { path: location.to_string(), source }
 }
 
+/// There is no such upload of the object.
+pub(crate) fn no_upload(
+    location: &Path,
+    source: Box<dyn std::error::Error + Send + Sync>,
+) -> object_store::Error {
+    object_store::Error::NotFound { path: location.to_string(), source }
+}
+
 /// An object cannot be made where it already is.
 pub(crate) fn in_the_way(location: &Path) -> object_store::Error {
     let source = "source and target are the same entry".into();

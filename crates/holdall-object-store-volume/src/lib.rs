@@ -93,15 +93,19 @@ impl VolumeStore {
     }
 
     /// What a copy or a rename that was refused is called: the volume says the same of a missing
-    /// source and a target in the way.
+    /// source and a target in the way, which only is where the target is to be absent.
     async fn refused(
         &self,
         from: &Path,
         to: &Path,
+        condition: Condition,
         error: holdall_core::Error,
     ) -> object_store::Error {
         if error.kind() != holdall_core::ErrorKind::Conflict {
             return Context::read(from).turn(error);
+        }
+        if condition == Condition::Always {
+            return error::missing(from);
         }
         match self.reading(from, None).await {
             Ok(_) => Context::create(to).turn(error),
@@ -272,7 +276,7 @@ impl ObjectStore for VolumeStore {
         }
         match self.volume.copy(&name(from)?, &name(to)?, condition).await {
             Ok(_) => Ok(()),
-            Err(error) => Err(self.refused(from, to, error).await),
+            Err(error) => Err(self.refused(from, to, condition, error).await),
         }
     }
 
@@ -286,7 +290,7 @@ impl ObjectStore for VolumeStore {
         }
         match self.volume.rename(&name(from)?, &name(to)?, condition).await {
             Ok(_) => Ok(()),
-            Err(error) => Err(self.refused(from, to, error).await),
+            Err(error) => Err(self.refused(from, to, condition, error).await),
         }
     }
 }

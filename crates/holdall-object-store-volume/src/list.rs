@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use futures::stream::{self, BoxStream};
 use futures::{StreamExt, TryStreamExt};
 use holdall_volume::{EntryPage, ListOptions, Volume};
-use object_store::path::{DELIMITER, Path};
+use object_store::path::{self, DELIMITER, Path};
 use object_store::{ListResult, ObjectMeta, Result};
 
 use crate::error::Context;
@@ -46,7 +46,7 @@ pub(crate) async fn folder(volume: &Volume, prefix: Option<&Path>) -> Result<Lis
         let page = page(volume, &options).await?;
         let next = page.next.clone();
         for prefix in &page.prefixes {
-            listed.common_prefixes.push(Path::parse(prefix)?);
+            listed.common_prefixes.push(exact(prefix.strip_suffix(DELIMITER).unwrap_or(prefix))?);
         }
         listed.objects.extend(objects(page)?);
         match next {
@@ -73,7 +73,17 @@ async fn page(volume: &Volume, options: &ListOptions) -> Result<EntryPage> {
 fn objects(page: EntryPage) -> Result<Vec<ObjectMeta>> {
     let object = |(name, entry)| {
         let name: holdall_volume::format::entry::Name = name;
-        Ok(meta(Path::parse(name.as_str())?, &entry))
+        Ok(meta(exact(name.as_str())?, &entry))
     };
     page.entries.into_iter().map(object).collect()
+}
+
+/// The path that is exactly these characters. Parsing alone drops slashes at both ends, and so
+/// would take two names for one.
+fn exact(name: &str) -> Result<Path> {
+    let path = Path::parse(name)?;
+    if path.as_ref() == name && !name.is_empty() {
+        return Ok(path);
+    }
+    Err(path::Error::EmptySegment { path: name.to_owned() }.into())
 }

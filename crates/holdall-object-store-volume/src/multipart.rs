@@ -2,7 +2,7 @@
 
 use async_trait::async_trait;
 use futures::FutureExt;
-use holdall_core::Bytes;
+use holdall_core::{Bytes, ErrorKind};
 use holdall_volume::{Condition, PutOptions, Upload, Volume};
 use object_store::multipart::{MultipartStore, PartId};
 use object_store::path::Path;
@@ -10,7 +10,7 @@ use object_store::{
     MultipartId, MultipartUpload, PutMultipartOptions, PutPayload, PutResult, Result, UploadPart,
 };
 
-use crate::error::{Context, generic};
+use crate::error::{Context, generic, no_upload};
 use crate::{VolumeStore, attributes, name, put_result};
 
 /// Begins an upload.
@@ -62,6 +62,20 @@ impl MultipartUpload for Parts {
     }
 }
 
+impl VolumeStore {
+    /// The upload of this object that has this id.
+    async fn upload(&self, path: &Path, id: &MultipartId) -> Result<Upload> {
+        match self.volume().resume_upload(id).await {
+            Ok(upload) if upload.name().as_str() == path.as_ref() => Ok(upload),
+            Ok(_) => Err(no_upload(path, "the upload is of another object".into())),
+            Err(error) if error.kind() == ErrorKind::Invalid => {
+                Err(no_upload(path, Box::new(error)))
+            }
+            Err(error) => Err(Context::read(path).turn(error)),
+        }
+    }
+}
+
 #[async_trait]
 impl MultipartStore for VolumeStore {
     async fn create_multipart(&self, path: &Path) -> Result<MultipartId> {
@@ -88,11 +102,9 @@ impl MultipartStore for VolumeStore {
     ) -> Result<PartId> {
         // A number too large for it is refused by the volume like any other.
         let number = u32::try_from(part_idx + 1).unwrap_or(u32::MAX);
-        let put = async {
-            let upload = self.volume().resume_upload(id).await?;
-            upload.put_part(number, Bytes::from(data)).await
-        };
-        let part = put.await.map_err(|error| Context::read(path).turn(error))?;
+        let upload = self.upload(path, id).await?;
+        let put = upload.put_part(number, Bytes::from(data)).await;
+        let part = put.map_err(|error| Context::read(path).turn(error))?;
         Ok(PartId { content_id: part.digest.to_string() })
     }
 
@@ -102,8 +114,8 @@ impl MultipartStore for VolumeStore {
         id: &MultipartId,
         parts: Vec<PartId>,
     ) -> Result<PutResult> {
+        let upload = self.upload(path, id).await?;
         let complete = async {
-            let upload = self.volume().resume_upload(id).await?;
             let written = upload.parts().await?;
             let named = parts.iter().zip(1..).map(|(part, number)| {
                 let found = written.iter().find(|written| written.number == number);
@@ -121,7 +133,7 @@ impl MultipartStore for VolumeStore {
     }
 
     async fn abort_multipart(&self, path: &Path, id: &MultipartId) -> Result<()> {
-        let abort = async { self.volume().resume_upload(id).await?.abort().await };
-        abort.await.map_err(|error| Context::read(path).turn(error))
+        let aborted = self.upload(path, id).await?.abort().await;
+        aborted.map_err(|error| Context::read(path).turn(error))
     }
 }

@@ -7,12 +7,14 @@ use std::time::Duration;
 
 use common::store;
 use futures::TryStreamExt;
-use holdall_volume::PutOptions as VolumePutOptions;
 use holdall_volume::format::entry::Name;
 use holdall_volume::format::policy::Policy;
+use holdall_volume::{Condition, PutOptions as VolumePutOptions};
+use object_store::multipart::MultipartStore;
 use object_store::path::Path;
 use object_store::{
-    Error, GetOptions, MultipartUpload, ObjectStore, ObjectStoreExt, PutMode, UpdateVersion,
+    Attribute, Attributes, Error, GetOptions, MultipartUpload, ObjectStore, ObjectStoreExt,
+    PutMode, UpdateVersion,
 };
 
 #[tokio::test(flavor = "multi_thread")]
@@ -101,8 +103,56 @@ async fn an_aborted_upload_leaves_nothing() {
 async fn a_name_that_is_no_path_is_told_and_not_hidden() {
     let store = store(Policy::default()).await;
     store.put(&Path::from("a"), "one".into()).await.unwrap();
-    let name = Name::parse("a//b").unwrap();
-    store.volume().put(&name, "two", VolumePutOptions::default()).await.unwrap();
-    let listed: Result<Vec<_>, _> = store.list(None).try_collect().await;
-    assert!(matches!(listed, Err(Error::InvalidPath { .. })));
+    // Their paths would be those of others: `a` and `a/b`.
+    for (name, folder) in
+        [("a//b", Some("a")), ("/a", None), ("a/", Some("a")), ("a/b/", Some("a/b"))]
+    {
+        let name = Name::parse(name).unwrap();
+        store.volume().put(&name, "two", VolumePutOptions::default()).await.unwrap();
+        let listed: Result<Vec<_>, _> = store.list(None).try_collect().await;
+        assert!(matches!(listed, Err(Error::InvalidPath { .. })), "{name}: {listed:?}");
+        let folder = store.list_with_delimiter(folder.map(Path::from).as_ref()).await;
+        assert!(matches!(folder, Err(Error::InvalidPath { .. })), "{name}: {folder:?}");
+        store.volume().delete(&name, Condition::Always).await.unwrap();
+    }
+    let listed: Vec<_> = store.list(None).try_collect().await.unwrap();
+    assert_eq!(listed.len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_upload_without_parts_is_an_empty_object() {
+    let store = store(Policy::default()).await;
+    let path = Path::from("a");
+    store.put_multipart(&path).await.unwrap().complete().await.unwrap();
+    assert_eq!(store.get(&path).await.unwrap().bytes().await.unwrap(), "");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_upload_is_of_its_own_object_alone() {
+    let store = store(Policy::default()).await;
+    let (path, other) = (Path::from("a"), Path::from("b"));
+    let id = store.create_multipart(&path).await.unwrap();
+    let part = MultipartStore::put_part(&store, &path, &id, 0, "part".into()).await.unwrap();
+    let put = MultipartStore::put_part(&store, &other, &id, 1, "part".into()).await;
+    assert!(matches!(put, Err(Error::NotFound { .. })), "{put:?}");
+    let parts = vec![part];
+    let completed = store.complete_multipart(&other, &id, parts.clone()).await;
+    assert!(matches!(completed, Err(Error::NotFound { .. })), "{completed:?}");
+    let aborted = store.abort_multipart(&other, &id).await;
+    assert!(matches!(aborted, Err(Error::NotFound { .. })), "{aborted:?}");
+    store.complete_multipart(&path, &id, parts).await.unwrap();
+    assert_eq!(store.get(&path).await.unwrap().bytes().await.unwrap(), "part");
+    // It has ended, and is not told as anything else.
+    let ended = MultipartStore::put_part(&store, &path, &id, 0, "part".into()).await;
+    assert!(matches!(ended, Err(Error::NotFound { .. })), "{ended:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn metadata_that_would_come_back_as_a_header_is_refused() {
+    let store = store(Policy::default()).await;
+    let name = Attribute::Metadata("Cache-Control".into());
+    let attributes = Attributes::from_iter([(name, "v")]);
+    let put = store.put_opts(&Path::from("a"), "v".into(), attributes.into()).await;
+    assert!(matches!(put, Err(Error::NotSupported { .. })), "{put:?}");
+    assert!(matches!(store.head(&Path::from("a")).await, Err(Error::NotFound { .. })));
 }

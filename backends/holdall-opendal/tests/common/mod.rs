@@ -1,6 +1,8 @@
 //! What the tests share: operators on the shared servers.
 #![allow(clippy::unwrap_used, dead_code, reason = "tests, of which each uses a part")]
 
+pub(crate) mod wrong;
+
 use holdall_core::{Conditions, Key, Result};
 use holdall_opendal::{OpenDal, Options};
 use holdall_testkit::conformance::random_prefix;
