@@ -128,7 +128,7 @@ async fn measure(operator: &Operator, work: &Work, round: usize, noise: &Noise) 
         let key = work.key(round, operation);
         let bytes = match work.kind {
             Kind::Put => {
-                let value = noise.value(operation, work.bytes);
+                let value = noise.value(round, operation, work.bytes);
                 operator.write(&key, value).await?;
                 work.bytes
             }

@@ -173,7 +173,7 @@ async fn measure(
             let key = work.key(round, operation);
             let bytes = match work.kind {
                 Kind::Put => {
-                    contender.put(&key, noise.value(operation, work.bytes)).await?;
+                    contender.put(&key, noise.value(round, operation, work.bytes)).await?;
                     work.bytes
                 }
                 Kind::Get => contender.get(&key, None).await?,

@@ -3,11 +3,12 @@
 //!
 //! ```text
 //!   round N of work W at once A       keys  bench/W-A/N/000000, 000001, …
-//!   value of operation I              BYTES of noise, from place (I mod places) * 64 on
+//!   value of operation I in round N   BYTES of noise, from place (I + 101 N mod places) * 64 on
 //! ```
 //!
 //! Every round of small puts writes new keys; large ones are written over (as round 0), so that a
-//! server that keeps all in memory can bear it. The gets of a round read what its puts wrote, each
+//! server that keeps all in memory can bear it, and with other values each time: an engine may see
+//! that it is told to write what it has. The gets of a round read what its puts wrote, each
 //! key once, in the order of their numbers. Ranges are cut from the large values, operation I from
 //! value (I mod values), at (I * 7919 mod 256) * 64 KiB.
 
@@ -124,10 +125,10 @@ impl Noise {
         Self(bytes.into())
     }
 
-    /// The value of an operation.
-    pub fn value(&self, operation: usize, bytes: usize) -> bytes::Bytes {
+    /// The value of an operation of a round.
+    pub fn value(&self, round: usize, operation: usize, bytes: usize) -> bytes::Bytes {
         let places = (self.0.len() - bytes) / STEP + 1;
-        let at = operation % places * STEP;
+        let at = (operation + 101 * round) % places * STEP;
         self.0.slice(at..at + bytes)
     }
 }
