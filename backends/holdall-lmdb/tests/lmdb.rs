@@ -95,7 +95,7 @@ async fn one_folder_opens_twice_with_the_same_options_only() {
     let env = holdall_runtime::env();
     let error = Lmdb::open(Config::new(folder.path()), &env).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Invalid);
-    assert!(error.message().contains("map_size=4194304"), "{error}");
+    assert!(error.message().contains("map_size=4MiB"), "{error}");
     drop((one, two, three));
     let other = Config { map_size: Some(8 << 20), ..Config::new(folder.path()) };
     let other = open(other).await;
