@@ -103,9 +103,15 @@ impl Redis {
         let nonce = self.nonce();
         let call = |by| script::open(&self.names, &nonce, run, by);
         match self.writes.ask(Effect::Writes, call).await {
-            Err(failure) if failure.kind != ErrorKind::Full => Err(failure.at(Operation::Open)),
-            _ => Ok(()),
+            Err(failure) if failure.kind != ErrorKind::Full => {
+                return Err(failure.at(Operation::Open));
+            }
+            _ => {}
         }
+        self.get_part(&Key::parse("any")?, ByteRange::new(0, 1))
+            .await
+            .map(drop)
+            .map_err(|failure| failure.at(Operation::Open))
     }
 
     /// What the server's settings can lose on a crash.
@@ -121,6 +127,11 @@ impl Redis {
 
     fn nonce(&self) -> Nonce {
         self.env.random()
+    }
+
+    async fn get_part(&self, key: &Key, range: ByteRange) -> Result<Option<Object>, Failure> {
+        let calls = script::get_range(&self.names, key, range);
+        found_part(self.reads.ask_together(&calls).await?)
     }
 
     async fn write(&self, operation: Operation, ops: &[Op]) -> Result<Revision> {
@@ -177,13 +188,12 @@ impl Backend for Redis {
 
     async fn get(&self, key: &Key, range: ByteRange) -> Result<Option<Object>> {
         range.clip(u64::MAX).map_err(|e| e.with_key(key).with_location(&self.location))?;
-        let whole = range == ByteRange::ALL;
-        let call = |by| match whole {
-            true => script::get(&self.names, key),
-            false => script::get_range(&self.names, key, range, by),
+        let found = if range == ByteRange::ALL {
+            let said = self.reads.ask(Effect::Reads, |_| script::get(&self.names, key)).await;
+            said.and_then(found)
+        } else {
+            self.get_part(key, range).await
         };
-        let said = self.reads.ask(Effect::Reads, call).await;
-        let found = said.and_then(|said| if whole { found(said) } else { found_part(said) });
         found.map_err(|failure| self.failed(Operation::Get, failure).with_key(key))
     }
 
@@ -286,9 +296,11 @@ fn found(said: Value) -> Result<Option<Object>, Failure> {
 /// Revision, stored size and part of a value.
 fn found_part(said: Value) -> Result<Option<Object>, Failure> {
     let Value::Array(said) = said else {
-        return found(said);
+        return Err(not_understood(ErrorKind::Unavailable));
     };
     match <[Value; 3]>::try_from(said) {
+        // Every stored value has a revision.
+        Ok([_, Value::Int(0), _]) => Ok(None),
         Ok([Value::BulkString(nonce), Value::Int(stored), Value::BulkString(part)]) => {
             let size = value_size(stored)?;
             Ok(Some(Object { value: part.into(), revision: revision(&nonce), size }))

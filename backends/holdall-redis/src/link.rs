@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use futures::FutureExt;
 use futures::future::{BoxFuture, Shared};
 use holdall_core::ErrorKind;
-use redis::{Cmd, Value};
+use redis::{Cmd, RedisError, Value};
 
 use crate::dial::Dial;
 use crate::error::{Effect, Failure, answered, code, unanswered};
@@ -57,10 +57,23 @@ impl Link {
         effect: Effect,
         call: impl Fn(By) -> Cmd,
     ) -> Result<Value, Failure> {
+        self.insist(effect, async |live, by| live.send(call(by), self.wait).await).await
+    }
+
+    /// Asks several things that change nothing and are answered at one moment, with an array.
+    pub(crate) async fn ask_together(&self, calls: &[Cmd]) -> Result<Value, Failure> {
+        self.insist(Effect::Reads, async |live, _| live.send_together(calls).await).await
+    }
+
+    async fn insist(
+        &self,
+        effect: Effect,
+        send: impl AsyncFn(Live, By) -> Result<Said, RedisError>,
+    ) -> Result<Value, Failure> {
         let mut by = By::Digest;
         for _ in 0..SENDS_MAX {
             let live = self.live().await?;
-            let error = match live.send(call(by), self.wait).await {
+            let error = match send(live.clone(), by).await {
                 Ok(Said::Value(value)) => return Ok(value),
                 Ok(Said::TooFew(reached)) => return Err(self.too_few(reached)),
                 Ok(Said::Error(error)) => error,

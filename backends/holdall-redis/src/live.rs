@@ -70,6 +70,30 @@ impl Live {
         };
         Ok(Said::TooFew(reached))
     }
+
+    /// Asks several things that are answered at one moment, with an array.
+    pub(crate) async fn send_together(&self, calls: &[Cmd]) -> Result<Said, RedisError> {
+        let mut connection = self.connection.clone();
+        let mut together = Pipeline::with_capacity(calls.len());
+        together.atomic();
+        for call in calls {
+            together.add_command(call.clone());
+        }
+        // One answer to the beginning, one to each call that it waits, and one with all answers.
+        let said = connection.req_packed_commands(&together, calls.len() + 1, 1).await?;
+        let error = |said: &Value| match said {
+            Value::ServerError(error) => Some(Said::Error(error.clone().into())),
+            _ => None,
+        };
+        match said.into_iter().next() {
+            Some(Value::Array(answers)) => {
+                let failed = answers.iter().find_map(error);
+                Ok(failed.unwrap_or(Said::Value(Value::Array(answers))))
+            }
+            Some(other) => Ok(error(&other).unwrap_or(Said::Value(other))),
+            None => Ok(Said::Value(Value::Nil)),
+        }
+    }
 }
 
 /// Asks a new connection what server it leads to, and who last opened the location there.
