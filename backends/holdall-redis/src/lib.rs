@@ -35,7 +35,7 @@ pub use server::Persistence;
 use dial::Dial;
 use error::{Effect, Failure};
 use link::Link;
-use live::Wait;
+use live::{Call, Wait};
 use row::{Names, Nonce, REVISION_BYTES, damaged, object, revision};
 
 /// Keeps values in a Redis or Valkey server, or in one shard of a cluster.
@@ -130,8 +130,8 @@ impl Redis {
     }
 
     async fn get_part(&self, key: &Key, range: ByteRange) -> Result<Option<Object>, Failure> {
-        let calls = script::get_range(&self.names, key, range);
-        found_part(self.reads.ask_together(&calls).await?)
+        let calls = |_| Call::Together(script::get_range(&self.names, key, range));
+        found_part(self.reads.ask(Effect::Reads, calls).await?)
     }
 
     async fn write(&self, operation: Operation, ops: &[Op]) -> Result<Revision> {

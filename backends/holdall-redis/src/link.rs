@@ -6,11 +6,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 use futures::FutureExt;
 use futures::future::{BoxFuture, Shared};
 use holdall_core::ErrorKind;
-use redis::{Cmd, RedisError, Value};
+use redis::Value;
 
 use crate::dial::Dial;
 use crate::error::{Effect, Failure, answered, code, unanswered};
-use crate::live::{Live, Said, Wait, survey};
+use crate::live::{Call, Live, Said, Wait, survey};
 use crate::script::By;
 use crate::server::Survey;
 
@@ -52,28 +52,15 @@ impl Link {
 
     /// Asks, and asks again only where the server said that it has done nothing: it did not know
     /// the script, or the location is on another node of the cluster.
-    pub(crate) async fn ask(
+    pub(crate) async fn ask<C: Into<Call>>(
         &self,
         effect: Effect,
-        call: impl Fn(By) -> Cmd,
-    ) -> Result<Value, Failure> {
-        self.insist(effect, async |live, by| live.send(call(by), self.wait).await).await
-    }
-
-    /// Asks several things that change nothing and are answered at one moment, with an array.
-    pub(crate) async fn ask_together(&self, calls: &[Cmd]) -> Result<Value, Failure> {
-        self.insist(Effect::Reads, async |live, _| live.send_together(calls).await).await
-    }
-
-    async fn insist(
-        &self,
-        effect: Effect,
-        send: impl AsyncFn(Live, By) -> Result<Said, RedisError>,
+        call: impl Fn(By) -> C,
     ) -> Result<Value, Failure> {
         let mut by = By::Digest;
         for _ in 0..SENDS_MAX {
             let live = self.live().await?;
-            let error = match send(live.clone(), by).await {
+            let error = match live.send(call(by).into(), self.wait).await {
                 Ok(Said::Value(value)) => return Ok(value),
                 Ok(Said::TooFew(reached)) => return Err(self.too_few(reached)),
                 Ok(Said::Error(error)) => error,

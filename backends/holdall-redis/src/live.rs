@@ -27,6 +27,20 @@ pub(crate) struct Wait {
     pub(crate) timeout: Duration,
 }
 
+/// What is asked.
+#[derive(Debug)]
+pub(crate) enum Call {
+    One(Cmd),
+    /// Several things that change nothing and are answered at one moment, with an array.
+    Together(Vec<Cmd>),
+}
+
+impl From<Cmd> for Call {
+    fn from(call: Cmd) -> Self {
+        Self::One(call)
+    }
+}
+
 /// What came back.
 #[derive(Debug)]
 pub(crate) enum Said {
@@ -46,7 +60,14 @@ impl Live {
         self.ended.store(true, Ordering::SeqCst);
     }
 
-    pub(crate) async fn send(&self, call: Cmd, wait: Option<Wait>) -> Result<Said, RedisError> {
+    pub(crate) async fn send(&self, call: Call, wait: Option<Wait>) -> Result<Said, RedisError> {
+        match call {
+            Call::One(call) => self.send_one(call, wait).await,
+            Call::Together(calls) => self.send_together(calls).await,
+        }
+    }
+
+    async fn send_one(&self, call: Cmd, wait: Option<Wait>) -> Result<Said, RedisError> {
         let mut connection = self.connection.clone();
         let Some(wait) = wait else {
             return Ok(match connection.send_packed_command(&call).await? {
@@ -71,16 +92,16 @@ impl Live {
         Ok(Said::TooFew(reached))
     }
 
-    /// Asks several things that are answered at one moment, with an array.
-    pub(crate) async fn send_together(&self, calls: &[Cmd]) -> Result<Said, RedisError> {
+    async fn send_together(&self, calls: Vec<Cmd>) -> Result<Said, RedisError> {
         let mut connection = self.connection.clone();
-        let mut together = Pipeline::with_capacity(calls.len());
+        let count = calls.len();
+        let mut together = Pipeline::with_capacity(count);
         together.atomic();
         for call in calls {
-            together.add_command(call.clone());
+            together.add_command(call);
         }
         // One answer to the beginning, one to each call that it waits, and one with all answers.
-        let said = connection.req_packed_commands(&together, calls.len() + 1, 1).await?;
+        let said = connection.req_packed_commands(&together, count + 1, 1).await?;
         let error = |said: &Value| match said {
             Value::ServerError(error) => Some(Said::Error(error.clone().into())),
             _ => None,
