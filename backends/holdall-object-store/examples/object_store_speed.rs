@@ -49,7 +49,7 @@ fn s3(run: u32) -> Outcome<Both> {
     let endpoint = format!("http://127.0.0.1:{}", shared(&RCLONE)?.port);
     let location = format!(
         "s3://holdall/speed-{run}?endpoint={endpoint}&access_key_id=holdallkey\
-         &secret_access_key=holdallsecret&part_size=64MiB"
+         &secret_access_key=holdallsecret&part_size=64MiB&probe=off&conditional=none"
     );
     let raw = AmazonS3Builder::new()
         .with_bucket_name("holdall")
