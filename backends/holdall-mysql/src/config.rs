@@ -178,7 +178,8 @@ impl fmt::Debug for Config {
     }
 }
 
-/// User, host and port. Its errors repeat nothing: what is there may be a secret in the wrong place.
+/// User, host and port. Its errors repeat nothing: what is there may be a secret in the wrong
+/// place.
 fn authority(location: &Location) -> Result<(&str, &str, u16)> {
     let shape = "a mysql location needs a user and a host; write mysql://user@host:3306/name";
     let invalid = |message| Error::invalid(Operation::Open, message);

@@ -3,7 +3,7 @@
 //!
 //! ```text
 //!   writers ──► queue ──► leader: all that wait, as one batch ──► answer all
-//!                └──────► another leader, so that one gathers while the other's batch is on its way
+//!                └──────► another leader, so that one gathers while the other's is on its way
 //! ```
 //!
 //! A write that nobody waits beside goes alone, as soon as it comes. Leaders run in the background

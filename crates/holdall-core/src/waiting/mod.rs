@@ -1,6 +1,6 @@
 //! Waiting in order, for whoever has to make callers wait: a [`Turnstile`] lets some of them in at
-//! once, [`submit`] lets all who wait at the same time share one write of a store on this machine, and
-//! [`gather`] one of a server.
+//! once, [`submit`] lets all who wait at the same time share one write of a store on this machine,
+//! and [`gather`] one of a server.
 //!
 //! In all of them a caller that goes away holds nobody up.
 
