@@ -144,7 +144,7 @@ const CODES: [&str; 11] = [
 ];
 
 const NO_PERMISSION: &str = "the user lacks a permission; allow it `~{prefix}:* +@read +@write \
-                             +@scripting +multi +exec +info +config|get +wait`";
+                             +@scripting +info +config|get +wait`";
 
 fn reaction(code: &str, text: &str) -> (ErrorKind, &'static str) {
     match code {

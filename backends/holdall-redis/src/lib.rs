@@ -35,7 +35,7 @@ pub use server::Persistence;
 use dial::Dial;
 use error::{Effect, Failure};
 use link::Link;
-use live::{Call, Wait};
+use live::Wait;
 use row::{Names, Nonce, REVISION_BYTES, damaged, object, revision};
 
 /// Keeps values in a Redis or Valkey server, or in one shard of a cluster.
@@ -103,15 +103,9 @@ impl Redis {
         let nonce = self.nonce();
         let call = |by| script::open(&self.names, &nonce, run, by);
         match self.writes.ask(Effect::Writes, call).await {
-            Err(failure) if failure.kind != ErrorKind::Full => {
-                return Err(failure.at(Operation::Open));
-            }
-            _ => {}
+            Err(failure) if failure.kind != ErrorKind::Full => Err(failure.at(Operation::Open)),
+            _ => Ok(()),
         }
-        self.get_part(&Key::parse("any")?, ByteRange::new(0, 1))
-            .await
-            .map(drop)
-            .map_err(|failure| failure.at(Operation::Open))
     }
 
     /// What the server's settings can lose on a crash.
@@ -127,11 +121,6 @@ impl Redis {
 
     fn nonce(&self) -> Nonce {
         self.env.random()
-    }
-
-    async fn get_part(&self, key: &Key, range: ByteRange) -> Result<Option<Object>, Failure> {
-        let calls = |_| Call::Together(script::get_range(&self.names, key, range));
-        found_part(self.reads.ask(Effect::Reads, calls).await?)
     }
 
     async fn write(&self, operation: Operation, ops: &[Op]) -> Result<Revision> {
@@ -188,12 +177,13 @@ impl Backend for Redis {
 
     async fn get(&self, key: &Key, range: ByteRange) -> Result<Option<Object>> {
         range.clip(u64::MAX).map_err(|e| e.with_key(key).with_location(&self.location))?;
-        let found = if range == ByteRange::ALL {
-            let said = self.reads.ask(Effect::Reads, |_| script::get(&self.names, key)).await;
-            said.and_then(found)
-        } else {
-            self.get_part(key, range).await
+        let whole = range == ByteRange::ALL;
+        let call = |by| match whole {
+            true => script::get(&self.names, key),
+            false => script::get_range(&self.names, key, range, by),
         };
+        let said = self.reads.ask(Effect::Reads, call).await;
+        let found = said.and_then(|said| if whole { found(said) } else { found_part(said) });
         found.map_err(|failure| self.failed(Operation::Get, failure).with_key(key))
     }
 
@@ -296,11 +286,9 @@ fn found(said: Value) -> Result<Option<Object>, Failure> {
 /// Revision, stored size and part of a value.
 fn found_part(said: Value) -> Result<Option<Object>, Failure> {
     let Value::Array(said) = said else {
-        return Err(not_understood(ErrorKind::Unavailable));
+        return found(said);
     };
     match <[Value; 3]>::try_from(said) {
-        // Every stored value has a revision.
-        Ok([_, Value::Int(0), _]) => Ok(None),
         Ok([Value::BulkString(nonce), Value::Int(stored), Value::BulkString(part)]) => {
             let size = value_size(stored)?;
             Ok(Some(Object { value: part.into(), revision: revision(&nonce), size }))

@@ -27,20 +27,6 @@ pub(crate) struct Wait {
     pub(crate) timeout: Duration,
 }
 
-/// What is asked.
-#[derive(Debug)]
-pub(crate) enum Call {
-    One(Cmd),
-    /// Several things that change nothing and are answered at one moment, with an array.
-    Together(Vec<Cmd>),
-}
-
-impl From<Cmd> for Call {
-    fn from(call: Cmd) -> Self {
-        Self::One(call)
-    }
-}
-
 /// What came back.
 #[derive(Debug)]
 pub(crate) enum Said {
@@ -60,14 +46,7 @@ impl Live {
         self.ended.store(true, Ordering::SeqCst);
     }
 
-    pub(crate) async fn send(&self, call: Call, wait: Option<Wait>) -> Result<Said, RedisError> {
-        match call {
-            Call::One(call) => self.send_one(call, wait).await,
-            Call::Together(calls) => self.send_together(calls).await,
-        }
-    }
-
-    async fn send_one(&self, call: Cmd, wait: Option<Wait>) -> Result<Said, RedisError> {
+    pub(crate) async fn send(&self, call: Cmd, wait: Option<Wait>) -> Result<Said, RedisError> {
         let mut connection = self.connection.clone();
         let Some(wait) = wait else {
             return Ok(match connection.send_packed_command(&call).await? {
@@ -90,30 +69,6 @@ impl Live {
             _ => 0,
         };
         Ok(Said::TooFew(reached))
-    }
-
-    async fn send_together(&self, calls: Vec<Cmd>) -> Result<Said, RedisError> {
-        let mut connection = self.connection.clone();
-        let count = calls.len();
-        let mut together = Pipeline::with_capacity(count);
-        together.atomic();
-        for call in calls {
-            together.add_command(call);
-        }
-        // One answer to the beginning, one to each call that it waits, and one with all answers.
-        let said = connection.req_packed_commands(&together, count + 1, 1).await?;
-        let error = |said: &Value| match said {
-            Value::ServerError(error) => Some(Said::Error(error.clone().into())),
-            _ => None,
-        };
-        match said.into_iter().next() {
-            Some(Value::Array(answers)) => {
-                let failed = answers.iter().find_map(error);
-                Ok(failed.unwrap_or(Said::Value(Value::Array(answers))))
-            }
-            Some(other) => Ok(error(&other).unwrap_or(Said::Value(other))),
-            None => Ok(Said::Value(Value::Nil)),
-        }
     }
 }
 

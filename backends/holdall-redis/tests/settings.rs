@@ -84,20 +84,10 @@ async fn a_user_who_may_not_write_all_is_refused_and_nothing_is_written() {
         password: Some("word".to_owned()),
         ..at(port)
     };
-    let documented = [
-        "~{holdall}:*",
-        "+@read",
-        "+@write",
-        "+@scripting",
-        "+multi",
-        "+exec",
-        "+info",
-        "+config|get",
-    ];
+    let documented = ["~{holdall}:*", "+@read", "+@write", "+@scripting", "+info", "+config|get"];
     for (name, rights) in [
         ("reader", vec!["~*", "+@read", "+info", "+config|get", "+@scripting"]),
         ("half", [&documented[..], &["-set"]].concat()),
-        ("one-by-one", [&documented[..], &["-exec"]].concat()),
         ("other-half", [&documented[..], &["-zadd"]].concat()),
         ("elsewhere", [&["~{other}:*"], &documented[1..]].concat()),
     ] {
