@@ -1,9 +1,9 @@
 //! Measures the backend beside the client library alone, in turns: in directories, and without
 //! `--json` also on S3 with 50 ms a request.
 //!
-//! `cargo run --release -p holdall-slatedb --example slatedb_speed [--json]`. The library
-//! alone begins a flush by itself at the flush interval, or is told to by each writer where there is
-//! none.
+//! `cargo run --release -p holdall-slatedb --example slatedb_speed [--json]`. The library alone
+//! begins a flush by itself at the flush interval, or is told to by each writer where there is no
+//! interval.
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "an example that prints")]
 
 use std::ops::Range;
