@@ -32,7 +32,8 @@ pub(crate) fn run(arguments: &[String]) -> Result<()> {
 /// Runs the tests on a distributed store. Garage is built once, in some twelve minutes.
 fn distributed() -> Result<()> {
     let mut tests = cargo();
-    tests.args(["test", "--locked", "--package", "holdall", "--test", "servers", "--"]);
+    // All of the workspace, as for every other test, so that nothing is compiled a second time.
+    tests.arg("test").args(EVERYTHING).args(["--test", "servers", "--"]);
     show(tests.args(["--ignored", "--nocapture", "distributed::"]))
 }
 
