@@ -181,7 +181,7 @@ fn volume_object(input: &[u8]) {
     }
 }
 
-fn plain_row<T: DeserializeOwned + Serialize + PartialEq + std::fmt::Debug>(input: &[u8]) {
+fn plain_row<T: row::Body + Serialize + PartialEq + std::fmt::Debug>(input: &[u8]) {
     let key = key();
     for bytes in [Bytes::copy_from_slice(input), rowed(input)] {
         if let Ok(value) = row::decode::<T>(&key, &bytes) {

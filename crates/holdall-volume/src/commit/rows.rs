@@ -154,7 +154,7 @@ impl Plan {
     }
 }
 
-fn plain<T: serde::de::DeserializeOwned>(key: &Key, value: Option<&Bytes>) -> Result<Option<T>> {
+fn plain<T: row::Body>(key: &Key, value: Option<&Bytes>) -> Result<Option<T>> {
     value.map(|value| row::decode(key, value)).transpose()
 }
 

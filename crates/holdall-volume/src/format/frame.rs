@@ -73,6 +73,8 @@ pub struct FramePlace {
 /// A frame, decoded.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Frame {
+    /// The version of the format that wrote it.
+    pub version: u8,
     /// The level of its chunks.
     pub level: u8,
     /// With which key it was sealed; 0 is none.
@@ -177,6 +179,7 @@ pub fn decode_whole(place: FramePlace, bytes: &Bytes, raw_bytes_max: usize) -> R
 pub struct Header {
     /// To what the frame says it belongs.
     pub place: FramePlace,
+    version: u8,
     level: u8,
     codec: Codec,
     key_id: u32,
@@ -195,7 +198,7 @@ impl Header {
         if header[..4] != MAGIC {
             return Err(corrupt("does not begin like one"));
         }
-        if header[4] != FORMAT_VERSION {
+        if !(1..=FORMAT_VERSION).contains(&header[4]) {
             let message = "a frame was written by a newer program; update holdall";
             return Err(Error::unsupported(Operation::Decode, message));
         }
@@ -209,6 +212,7 @@ impl Header {
                 owner: (u64_at(header, 24), u64_at(header, 32)),
                 position: u32_at(header, 40),
             },
+            version: header[4],
             level: header[7],
             codec: Codec::parse(header[6]).ok_or_else(|| corrupt("has no known codec"))?,
             key_id: u32_at(header, 8),
@@ -265,7 +269,7 @@ impl Header {
         }
         let payload = bytes.slice(payload_at..self.frame_bytes());
         let raw = decompress(self.codec, payload, self.raw_bytes)?;
-        Ok(Frame { level: self.level, key_id: self.key_id, chunks, raw })
+        Ok(Frame { version: self.version, level: self.level, key_id: self.key_id, chunks, raw })
     }
 }
 

@@ -82,6 +82,8 @@ enum LogRow<C> {
     },
 }
 
+impl row::Body for LogRow<Vec<Commit>> {}
+
 /// From this size in bytes on a row of changes is compressed.
 const COMPRESSED_ROW_BYTES_MIN: usize = 4 << 10;
 

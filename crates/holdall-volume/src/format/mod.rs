@@ -20,4 +20,4 @@ pub mod upload;
 mod zstd_context;
 
 /// The version of the format that this program writes. It reads this one and every earlier one.
-pub const FORMAT_VERSION: u8 = 1;
+pub const FORMAT_VERSION: u8 = 2;

@@ -1,15 +1,22 @@
 //! What a volume is told to do: settings that are stored with it.
+//!
+//! They are stored as JSON, so that a program can be given new ones without a new version of the
+//! format: one that is not there has its default, and one that a program does not know makes it
+//! refuse the volume rather than not do what it was told.
+
+mod version_1;
 
 use std::collections::BTreeSet;
 use std::time::Duration;
 
 use bytes::Bytes;
 use holdall_core::{Error, Operation, Result, Timestamp};
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de, ser};
 
 use super::chunk::ChunkSecret;
 use super::frame::{self, FrameKind, FramePlace};
 use super::keys::VolumeId;
+use super::row::{self, Body};
 
 /// The most bytes that a volume's object may decode to.
 const OBJECT_RAW_BYTES_MAX: usize = 1 << 20;
@@ -31,6 +38,7 @@ pub enum Compression {
 
 /// What a volume is told to do.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
 pub struct Policy {
     /// The most logical bytes of all entries; none is no limit.
     pub quota_bytes: Option<u64>,
@@ -94,7 +102,10 @@ impl Policy {
 }
 
 /// A volume's identity, stored in the catalog and on the data backend.
+///
+/// As text it is JSON, and that text is its body.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(remote = "Self", deny_unknown_fields)]
 pub struct VolumeRow {
     /// The name people use.
     pub name: String,
@@ -108,7 +119,48 @@ pub struct VolumeRow {
     pub policy: Policy,
 }
 
+impl Serialize for VolumeRow {
+    fn serialize<S: Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
+        let mut json = Vec::new();
+        Self::serialize(self, &mut serde_json::Serializer::new(&mut json))
+            .map_err(ser::Error::custom)?;
+        let json = String::from_utf8(json).map_err(ser::Error::custom)?;
+        serializer.serialize_str(&json)
+    }
+}
+
+impl<'de> Deserialize<'de> for VolumeRow {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Self, D::Error> {
+        let json = String::deserialize(deserializer)?;
+        Self::parse(&json).map_err(de::Error::custom)
+    }
+}
+
+impl Body for VolumeRow {
+    fn take(version: u8, bytes: &[u8]) -> Result<(Self, &[u8])> {
+        if version == 1 {
+            let (row, rest): (version_1::VolumeRow, _) = row::take(bytes)?;
+            return Ok((row.into(), rest));
+        }
+        let (json, rest): (String, _) = row::take(bytes)?;
+        let row = Self::parse(&json).map_err(|source| {
+            // What its checksum has let pass is what was written.
+            let message = "a volume's settings hold something that this program does not know; \
+                           update holdall";
+            Error::unsupported(Operation::Decode, message).with_source(source)
+        })?;
+        Ok((row, rest))
+    }
+}
+
 impl VolumeRow {
+    fn parse(json: &str) -> serde_json::Result<Self> {
+        let mut json = serde_json::Deserializer::from_str(json);
+        let row = Self::deserialize(&mut json)?;
+        json.end()?;
+        Ok(row)
+    }
+
     /// Encodes the volume's object on a data backend, from which a rebuild begins.
     ///
     /// # Errors
@@ -128,13 +180,61 @@ impl VolumeRow {
     /// it.
     pub fn decode_object(volume: VolumeId, bytes: &Bytes) -> Result<Self> {
         let frame = frame::decode_whole(Self::place(volume), bytes, OBJECT_RAW_BYTES_MAX)?;
-        postcard::from_bytes(&frame.raw).map_err(|e| {
-            let message = "a volume's identity cannot be decoded; restore it from another copy";
-            Error::corrupt(Operation::Decode, message).with_source(e)
-        })
+        let (row, rest) = <Self as Body>::take(frame.version, &frame.raw)?;
+        if !rest.is_empty() {
+            let message = "a volume's identity has bytes behind it; restore it from another copy";
+            return Err(Error::corrupt(Operation::Decode, message));
+        }
+        Ok(row)
     }
 
     fn place(volume: VolumeId) -> FramePlace {
         FramePlace { kind: FrameKind::Volume, volume, owner: (0, 0), position: 0 }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use holdall_core::{ErrorKind, Key};
+
+    use super::*;
+
+    fn sample() -> VolumeRow {
+        VolumeRow {
+            name: "photos".to_owned(),
+            created: Timestamp::from_micros(7),
+            secret: ChunkSecret([9; 32]),
+            history_from: Timestamp::from_micros(8),
+            policy: Policy { quota_bytes: Some(5), ..Policy::default() },
+        }
+    }
+
+    fn decode(json: &str) -> Result<VolumeRow> {
+        let key = Key::parse("some/row").unwrap();
+        row::decode(&key, &row::encode(&key, &json))
+    }
+
+    #[test]
+    fn settings_that_are_not_there_have_their_defaults() {
+        let json = postcard::to_allocvec(&sample()).unwrap();
+        let json: String = postcard::from_bytes(&json).unwrap();
+        assert_eq!(decode(&json).unwrap(), sample());
+        let at = json.find(r#""policy""#).unwrap();
+        let older = format!("{}\"policy\":{{\"quota_bytes\":5}}}}", &json[..at]);
+        assert_eq!(decode(&older).unwrap(), sample());
+    }
+
+    #[test]
+    fn settings_that_are_not_known_are_refused() {
+        let json = postcard::to_allocvec(&sample()).unwrap();
+        let json: String = postcard::from_bytes(&json).unwrap();
+        for newer in [
+            json.replace(r#""policy":{"#, r#""policy":{"teleport":true,"#),
+            json.replace(r#""name":"#, r#""nickname":"p","name":"#),
+            format!("{json} {{}}"),
+        ] {
+            let error = decode(&newer).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Unsupported, "{newer}");
+        }
     }
 }

@@ -5,15 +5,56 @@
 //! ```
 //!
 //! The checksum also covers the row's key, so that two swapped rows are noticed. Bodies are
-//! [postcard](https://postcard.jamesmunns.com/wire-format) of the structs in this folder.
+//! [postcard](https://postcard.jamesmunns.com/wire-format) of the structs in this folder, which
+//! [`Body`] lists.
 
 use bytes::Bytes;
-use holdall_core::{Error, Key, Operation, Result};
+use holdall_core::{Error, ErrorKind, Key, Operation, Result};
 use serde::{Serialize, de::DeserializeOwned};
 
 use super::FORMAT_VERSION;
+use super::chunk::ChunkRow;
+use super::entry::{Entry, Name, Version};
+use super::head::{Head, Sealed, WriterRow};
+use super::history::{HistoryRow, SnapshotRow};
+use super::segment::SegmentRow;
+use super::upload::{PartRow, UploadRow};
 
 const CHECKSUM_BYTES: usize = 4;
+
+/// What a row may hold. A body that was once encoded otherwise reads its earlier versions too.
+pub trait Body: DeserializeOwned {
+    /// Takes the body off the front of bytes that this version of the format wrote.
+    ///
+    /// # Errors
+    /// `Corrupt`; `Unsupported` if a newer program wrote them.
+    fn take(version: u8, bytes: &[u8]) -> Result<(Self, &[u8])> {
+        let _the_same_in_all = version;
+        take(bytes)
+    }
+}
+
+impl Body for () {}
+impl Body for String {}
+impl Body for (Name, Version) {}
+impl Body for ChunkRow {}
+impl Body for Entry {}
+impl Body for Head {}
+impl Body for HistoryRow {}
+impl Body for PartRow {}
+impl Body for Sealed {}
+impl Body for SegmentRow {}
+impl Body for SnapshotRow {}
+impl Body for UploadRow {}
+impl Body for WriterRow {}
+
+/// Takes a value off the front of its postcard.
+pub(super) fn take<T: DeserializeOwned>(bytes: &[u8]) -> Result<(T, &[u8])> {
+    postcard::take_from_bytes(bytes).map_err(|e| {
+        let message = "its body cannot be decoded";
+        Error::corrupt(Operation::Decode, message).with_source(e)
+    })
+}
 
 /// Encodes a row that has no tail.
 pub fn encode(key: &Key, body: &impl Serialize) -> Bytes {
@@ -37,7 +78,7 @@ pub fn encode_with_tail(key: &Key, body: &impl Serialize, tail: &[u8]) -> Bytes 
 /// # Errors
 /// `Corrupt` if the bytes are not what was written under this key; `Unsupported` if a newer
 /// program wrote them.
-pub fn decode<T: DeserializeOwned>(key: &Key, bytes: &Bytes) -> Result<T> {
+pub fn decode<T: Body>(key: &Key, bytes: &Bytes) -> Result<T> {
     let (body, tail) = decode_with_tail(key, bytes)?;
     if tail.is_empty() { Ok(body) } else { Err(corrupt(key, "has bytes behind its body")) }
 }
@@ -46,7 +87,7 @@ pub fn decode<T: DeserializeOwned>(key: &Key, bytes: &Bytes) -> Result<T> {
 ///
 /// # Errors
 /// As [`decode`].
-pub fn decode_with_tail<T: DeserializeOwned>(key: &Key, bytes: &Bytes) -> Result<(T, Bytes)> {
+pub fn decode_with_tail<T: Body>(key: &Key, bytes: &Bytes) -> Result<(T, Bytes)> {
     let Some(end) = bytes.len().checked_sub(CHECKSUM_BYTES).filter(|end| *end >= 1) else {
         return Err(corrupt(key, "is too short"));
     };
@@ -54,13 +95,15 @@ pub fn decode_with_tail<T: DeserializeOwned>(key: &Key, bytes: &Bytes) -> Result
     if checksum(key, content).to_le_bytes() != stored {
         return Err(corrupt(key, "does not match its checksum"));
     }
-    let (version, rest) = content.split_at(1);
-    if version != [FORMAT_VERSION] {
+    let (version, rest) = (content[0], &content[1..]);
+    if !(1..=FORMAT_VERSION).contains(&version) {
         let message = "a catalog row was written by a newer program; update holdall";
         return Err(Error::unsupported(Operation::Decode, message).with_key(key));
     }
-    let (body, tail) = postcard::take_from_bytes(rest)
-        .map_err(|e| corrupt(key, "cannot be decoded").with_source(e))?;
+    let (body, tail) = T::take(version, rest).map_err(|error| match error.kind() {
+        ErrorKind::Corrupt => corrupt(key, "cannot be decoded").with_source(error),
+        _ => error.with_key(key),
+    })?;
     let tail_at = end - tail.len();
     Ok((body, bytes.slice(tail_at..end)))
 }
@@ -91,19 +134,20 @@ mod tests {
     #[test]
     fn every_flip_cut_and_swap_is_noticed() {
         let key = Key::parse("a/row").unwrap();
-        let bytes = encode_with_tail(&key, &(7_u64, "text".to_owned()), b"tail");
-        let (body, tail): ((u64, String), Bytes) = decode_with_tail(&key, &bytes).unwrap();
-        assert_eq!((body, &tail[..]), ((7, "text".to_owned()), &b"tail"[..]));
+        let name = Name::parse("text").unwrap();
+        let bytes = encode_with_tail(&key, &(name.clone(), 7_u64), b"tail");
+        let (body, tail): ((Name, Version), Bytes) = decode_with_tail(&key, &bytes).unwrap();
+        assert_eq!((body, &tail[..]), ((name, 7), &b"tail"[..]));
         for position in 0..bytes.len() {
             for bit in 0..8 {
                 let mut damaged = bytes.to_vec();
                 damaged[position] ^= 1 << bit;
                 let damaged = Bytes::from(damaged);
-                assert!(decode_with_tail::<(u64, String)>(&key, &damaged).is_err());
+                assert!(decode_with_tail::<(Name, Version)>(&key, &damaged).is_err());
             }
-            assert!(decode_with_tail::<(u64, String)>(&key, &bytes.slice(..position)).is_err());
+            assert!(decode_with_tail::<(Name, Version)>(&key, &bytes.slice(..position)).is_err());
         }
         let other = Key::parse("another/row").unwrap();
-        assert!(decode_with_tail::<(u64, String)>(&other, &bytes).is_err());
+        assert!(decode_with_tail::<(Name, Version)>(&other, &bytes).is_err());
     }
 }

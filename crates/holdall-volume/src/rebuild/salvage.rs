@@ -75,10 +75,7 @@ async fn mend(resources: &Resources, volume: &VolumeRow, keys: &CatalogKeys) -> 
     Ok(())
 }
 
-async fn is_unreadable<T: serde::de::DeserializeOwned>(
-    resources: &Resources,
-    key: &Key,
-) -> Result<bool> {
+async fn is_unreadable<T: row::Body>(resources: &Resources, key: &Key) -> Result<bool> {
     let Some(found) = resources.catalog.get_all(key).await? else { return Ok(true) };
     match row::decode::<T>(key, &found.value) {
         Ok(_) => Ok(false),

@@ -54,7 +54,7 @@ impl Moment {
         self.rows.get(at).is_some_and(Option::is_some)
     }
 
-    pub(super) fn decode<T: serde::de::DeserializeOwned>(&self, at: usize, key: &Key) -> Option<T> {
+    pub(super) fn decode<T: row::Body>(&self, at: usize, key: &Key) -> Option<T> {
         row::decode(key, &self.rows.get(at)?.as_ref()?.value).ok()
     }
 }
