@@ -74,7 +74,7 @@ impl ObjectBackend {
         })?;
         let opened = Self {
             profile: profile(config.engine(), config.options())?,
-            names: Names::new(&config.options().prefix, config.options().flat)
+            names: Names::new(config.options())
                 .map_err(|error| error.with_location(&location))?,
             options: config.options().clone(),
             by: config.revision_by(),
@@ -108,7 +108,7 @@ impl ObjectBackend {
         let location = Location::from_path("object-store", &format!("/{}", options.prefix));
         let opened = Self {
             profile: profile("object-store", &options)?,
-            names: Names::new(&options.prefix, options.flat)
+            names: Names::new(&options)
                 .map_err(|error| error.with_location(&location))?,
             by,
             missing: format!("there is no bucket behind {store}; make it"),
@@ -189,7 +189,7 @@ impl ObjectBackend {
 fn profile(engine: &'static str, options: &Options) -> Result<Profile> {
     Ok(Profile {
         engine,
-        key_bytes_max: Names::new(&options.prefix, options.flat)?.key_bytes_max(),
+        key_bytes_max: Names::new(options)?.key_bytes_max(),
         value_bytes_max: options.value_bytes_max(),
         batch_ops_max: 0,
         batch_bytes_max: 0,

@@ -15,8 +15,10 @@ use std::ops::Bound;
 use holdall_core::{Error, KEY_BYTES_MAX, Key, List, Operation, Result};
 use object_store::path::Path;
 
+use crate::config::Options;
+
 /// The longest name that the stores take, in bytes.
-const NAME_BYTES_MAX: usize = 1024;
+pub(crate) const NAME_BYTES_MAX: usize = 1024;
 /// The shortest limit on keys that a backend may have.
 const KEY_BYTES_MIN: usize = 128;
 /// The folder of keys in hexadecimal. No key that is its own name contains a tilde.
@@ -54,19 +56,23 @@ pub(crate) struct Names {
     /// Empty, or ending with a slash.
     root: String,
     flat: bool,
+    /// The longest name that this store takes, in bytes.
+    bytes_max: usize,
 }
 
 impl Names {
-    /// Names under this prefix, without slashes at its ends.
+    /// Names under the prefix of these options.
     ///
     /// # Errors
     /// `Invalid` if the prefix is no name, or leaves no room for keys.
-    pub(crate) fn new(prefix: &str, flat: bool) -> Result<Self> {
+    pub(crate) fn new(options: &Options) -> Result<Self> {
+        let prefix = &options.prefix;
         let names = Self {
             root: if prefix.is_empty() { String::new() } else { format!("{prefix}/") },
-            flat,
+            flat: options.flat,
+            bytes_max: options.name_bytes_max,
         };
-        if !prefix.is_empty() && exact(prefix).is_none() {
+        if !prefix.is_empty() && names.exact(prefix).is_none() {
             let message = "the prefix has an empty part, `.`, `..` or a control character; \
                            use plain names between single slashes";
             return Err(Error::invalid(Operation::Open, message));
@@ -81,7 +87,7 @@ impl Names {
 
     /// The longest key that is always taken.
     pub(crate) fn key_bytes_max(&self) -> usize {
-        let room = NAME_BYTES_MAX.saturating_sub(self.root.len());
+        let room = self.bytes_max.saturating_sub(self.root.len());
         if !self.flat {
             return room.min(KEY_BYTES_MAX);
         }
@@ -96,12 +102,12 @@ impl Names {
 
     /// The object of a key; `None` if its name would be too long.
     pub(crate) fn place(&self, key: &Key) -> Option<Path> {
-        exact(&self.name(key.as_str()))
+        self.exact(&self.name(key.as_str()))
     }
 
     /// The folder that holds everything; `None` is the whole bucket.
     pub(crate) fn folder(&self) -> Option<Path> {
-        exact(self.root.trim_end_matches('/'))
+        self.exact(self.root.trim_end_matches('/'))
     }
 
     /// An object under the prefix that no key names.
@@ -136,21 +142,46 @@ impl Names {
     pub(crate) fn scan(&self, area: Area, list: &List) -> Option<Scan> {
         let whole = self.name_in(area, &list.prefix);
         let folder = match whole.rsplit_once('/') {
-            Some((folder, _)) => Some(exact(folder)?),
+            Some((folder, _)) => Some(self.exact(folder)?),
             None => None,
         };
         let offset = match list.lower_bound() {
-            Bound::Excluded(start) => trimmed(self.name_in(area, start)),
+            Bound::Excluded(start) => self.trimmed(self.name_in(area, start)),
             // The folder begins here anyway.
             Bound::Included(start)
                 if start == list.prefix && (whole.is_empty() || whole.ends_with('/')) =>
             {
                 None
             }
-            Bound::Included(start) => before(self.name_in(area, start)),
+            Bound::Included(start) => self.before(self.name_in(area, start)),
             Bound::Unbounded => None,
         };
         Some(Scan { folder, offset })
+    }
+
+    /// The path that is exactly this name.
+    fn exact(&self, name: &str) -> Option<Path> {
+        let fits = name.len() <= self.bytes_max;
+        Path::parse(name).ok().filter(|path| fits && !name.is_empty() && path.as_ref() == name)
+    }
+
+    /// The greatest name that is this one or a beginning of it, and a path.
+    fn trimmed(&self, mut name: String) -> Option<Path> {
+        while !name.is_empty() {
+            if let Some(path) = self.exact(&name) {
+                return Some(path);
+            }
+            name.pop();
+        }
+        None
+    }
+
+    /// A path before this name with none of our names between the two, or at least one before it.
+    fn before(&self, mut name: String) -> Option<Path> {
+        let last = name.pop()?;
+        let lower = (u32::from(last) > 0).then(|| u32::from(last) - 1).and_then(char::from_u32);
+        let close = lower.and_then(|lower| self.exact(&format!("{name}{lower}~~")));
+        close.or_else(|| self.trimmed(name))
     }
 }
 
@@ -161,31 +192,6 @@ fn is_plain(key: &str) -> bool {
         && !key.starts_with(PROBE_FOLDER)
         && key.bytes().filter(|byte| *byte == b'/').count() <= SLASHES_MAX
         && key.split('/').all(|part| !part.ends_with(['.', ' ']) && !part.starts_with(' '))
-}
-
-/// The path that is exactly this name.
-fn exact(name: &str) -> Option<Path> {
-    let fits = name.len() <= NAME_BYTES_MAX;
-    Path::parse(name).ok().filter(|path| fits && !name.is_empty() && path.as_ref() == name)
-}
-
-/// The greatest name that is this one or a beginning of it, and a path.
-fn trimmed(mut name: String) -> Option<Path> {
-    while !name.is_empty() {
-        if let Some(path) = exact(&name) {
-            return Some(path);
-        }
-        name.pop();
-    }
-    None
-}
-
-/// A path before this name with none of our names between the two, or at least one before it.
-fn before(mut name: String) -> Option<Path> {
-    let last = name.pop()?;
-    let lower = (u32::from(last) > 0).then(|| u32::from(last) - 1).and_then(char::from_u32);
-    let close = lower.and_then(|lower| exact(&format!("{name}{lower}~~")));
-    close.or_else(|| trimmed(name))
 }
 
 fn hex(key: &str) -> String {
@@ -224,6 +230,10 @@ mod tests {
     #![allow(clippy::unwrap_used, reason = "tests")]
     use super::*;
 
+    fn options(prefix: &str, flat: bool) -> Options {
+        Options { prefix: prefix.to_owned(), flat, ..Options::default() }
+    }
+
     fn nasty() -> Vec<Key> {
         let alphabet =
             ["a", "A", "Z", "0", ".", "/", "+", "%", "~", "-", "_", "é", "\0", " ", "\u{10ffff}"];
@@ -256,7 +266,7 @@ mod tests {
     #[test]
     fn every_key_comes_back_from_its_name_and_none_shares_one() {
         for (prefix, flat) in [("", false), ("some/prefix", false), ("p", true)] {
-            let names = Names::new(prefix, flat).unwrap();
+            let names = Names::new(&options(prefix, flat)).unwrap();
             let root = if prefix.is_empty() { String::new() } else { format!("{prefix}/") };
             let mut seen = std::collections::HashMap::new();
             for key in nasty() {
@@ -271,7 +281,7 @@ mod tests {
     #[test]
     fn names_of_an_area_sort_as_their_keys_do() {
         for flat in [false, true] {
-            let names = Names::new("p", flat).unwrap();
+            let names = Names::new(&options("p", flat)).unwrap();
             for area in [Area::Plain, Area::Hex] {
                 let places: Vec<Path> = nasty()
                     .iter()
@@ -286,7 +296,7 @@ mod tests {
     #[test]
     fn a_scan_leaves_out_no_row_and_begins_close() {
         let keys = nasty();
-        let names = Names::new("p", false).unwrap();
+        let names = Names::new(&options("p", false)).unwrap();
         let starts = ["", "a", "a/", "a/a", "0", "/", "//", "é", "~", "\0", "a0", "bb"];
         for prefix in starts {
             for start in starts {
@@ -320,24 +330,32 @@ mod tests {
     #[test]
     fn limits_hold_at_their_edges() {
         for (prefix, flat) in [("", false), ("some/prefix", false), ("", true), ("pre", true)] {
-            let names = Names::new(prefix, flat).unwrap();
+            let names = Names::new(&options(prefix, flat)).unwrap();
             let max = names.key_bytes_max();
             assert!(names.place(&Key::parse("k".repeat(max)).unwrap()).is_some(), "{prefix}");
             if let Ok(longer) = Key::parse("k".repeat(max + 1)) {
                 assert!(names.place(&longer).is_none(), "{prefix}");
             }
         }
+        let short = Options { name_bytes_max: 471, ..options("p", false) };
+        let names = Names::new(&short).unwrap();
+        assert_eq!(names.key_bytes_max(), 469);
+        assert!(names.place(&Key::parse("k".repeat(469)).unwrap()).is_some());
+        assert!(names.place(&Key::parse("k".repeat(470)).unwrap()).is_none());
+        let after = List::prefix("").after("k".repeat(1024));
+        let offset = names.scan(Area::Plain, &after).unwrap().offset.unwrap();
+        assert_eq!(offset.as_ref().len(), 471, "the store is asked for no longer name either");
         let odd = Key::parse("é".repeat(300)).unwrap();
-        assert_eq!(Names::new("", false).unwrap().place(&odd), None, "too long in hexadecimal");
-        assert!(Names::new(&"p".repeat(895), false).is_ok());
+        assert_eq!(Names::new(&options("", false)).unwrap().place(&odd), None, "too long in hexadecimal");
+        assert!(Names::new(&options(&"p".repeat(895), false)).is_ok());
         for prefix in [&"p".repeat(896), "a//b", "/a", "a/", "..", "a/./b", "a\n"] {
-            assert!(Names::new(prefix, false).is_err(), "{prefix}");
+            assert!(Names::new(&options(prefix, false)).is_err(), "{prefix}");
         }
     }
 
     #[test]
     fn foreign_names_are_no_keys() {
-        let names = Names::new("p", false).unwrap();
+        let names = Names::new(&options("p", false)).unwrap();
         for name in [
             "q/a",
             "p",

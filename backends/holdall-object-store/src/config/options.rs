@@ -7,6 +7,7 @@ use holdall_core::units::{write_duration, write_size};
 use holdall_core::{Conditions, Location, Result};
 
 use super::text::text;
+use crate::names::NAME_BYTES_MAX;
 
 /// How a bucket is used, whatever store it is on.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -33,6 +34,9 @@ pub struct Options {
     /// Whether every key is written in hexadecimal: for servers that keep objects as files, on
     /// which `a` and `a/b` cannot both be.
     pub flat: bool,
+    /// The longest name of an object that the store takes, with the prefix, in bytes: 256 to
+    /// 1,024.
+    pub name_bytes_max: usize,
     /// Whether opening tries out what the store really does.
     pub probe: bool,
     /// The conditions that the profile says. With the probe: no more than these, and opening
@@ -53,6 +57,7 @@ impl Default for Options {
             retries: 3,
             storage_class: None,
             flat: false,
+            name_bytes_max: NAME_BYTES_MAX,
             probe: true,
             conditional: None,
         }
@@ -60,7 +65,7 @@ impl Default for Options {
 }
 
 /// The names of these options in a location.
-pub(super) const NAMES: [&str; 11] = [
+pub(super) const NAMES: [&str; 12] = [
     "part_size",
     "concurrency",
     "max_parts",
@@ -70,6 +75,7 @@ pub(super) const NAMES: [&str; 11] = [
     "retries",
     "storage_class",
     "names",
+    "name_bytes_max",
     "probe",
     "conditional",
 ];
@@ -106,6 +112,7 @@ impl Options {
             retries: number("retries", 0..=100, some.retries)?,
             storage_class: text(location, "storage_class"),
             flat: flat.unwrap_or(some.flat),
+            name_bytes_max: number("name_bytes_max", 256..=NAME_BYTES_MAX, some.name_bytes_max)?,
             probe: location.choice("probe", &words)?.unwrap_or(some.probe),
             conditional: location.choice("conditional", &CONDITIONS)?,
         };
@@ -141,6 +148,8 @@ impl Options {
         set("storage_class", class.is_none(), class.unwrap_or_default());
         let names = if self.flat { "flat" } else { "plain" };
         set("names", self.flat == some.flat, names.to_owned());
+        let longest = self.name_bytes_max;
+        set("name_bytes_max", longest == some.name_bytes_max, longest.to_string());
         set("probe", self.probe == some.probe, flag(self.probe));
         let conditional = self.conditional.map(show_conditions).unwrap_or_default();
         set("conditional", self.conditional.is_none(), conditional.to_owned());

@@ -9,6 +9,7 @@ use object_store::aws::AmazonS3Builder;
 
 use super::text::{self, place, text, with_texts};
 use super::{Client, Options, options};
+use crate::names::NAME_BYTES_MAX;
 
 /// How to reach a bucket on S3.
 #[derive(Clone, PartialEq, Eq)]
@@ -44,7 +45,7 @@ pub enum Preset {
     Aws,
     /// MinIO: the bucket in the path, flat names.
     Minio,
-    /// Garage: the bucket in the path, region `garage`.
+    /// Garage: the bucket in the path, region `garage`, names of at most 471 bytes.
     Garage,
     /// Ceph's gateway: the bucket in the path, region `default`.
     Ceph,
@@ -55,6 +56,11 @@ pub enum Preset {
     /// Google Cloud Storage by HMAC keys: its endpoint, region `auto`.
     GcsHmac,
 }
+
+/// A node of Garage that keeps its tables in LMDB, as it does by default, can hold no name that
+/// makes a key of more than 511 bytes; the longest has a hash of 32 bytes and a time of 8 with it.
+/// It answers 503 to longer ones, and 500 to listings that begin there.
+const GARAGE_NAME_BYTES_MAX: usize = 471;
 
 const PRESETS: [(&str, Preset); 7] = [
     ("aws", Preset::Aws),
@@ -111,6 +117,9 @@ impl S3Config {
         let mut options = Options::read(location, prefix)?;
         if preset == Some(Preset::Minio) && location.option("names").is_none() {
             options.flat = true;
+        }
+        if preset == Some(Preset::Garage) && location.option("name_bytes_max").is_none() {
+            options.name_bytes_max = GARAGE_NAME_BYTES_MAX;
         }
         let config = Self {
             bucket,
@@ -178,6 +187,9 @@ impl S3Config {
         let location = self.options.write(with_texts(location, &texts));
         if self.preset == Some(Preset::Minio) && !self.options.flat {
             return location.with_option("names", "plain");
+        }
+        if self.preset == Some(Preset::Garage) && self.options.name_bytes_max == NAME_BYTES_MAX {
+            return location.with_option("name_bytes_max", &NAME_BYTES_MAX.to_string());
         }
         location
     }
@@ -328,6 +340,16 @@ mod tests {
             assert_eq!(server(text), expected, "{text}");
         }
         assert!(parse("s3://b?preset=minio&endpoint=http://m").unwrap().options.flat);
+        let garage = "s3://b?preset=garage&endpoint=http://g";
+        for (text, longest) in [
+            ("s3://b".to_owned(), 1024),
+            (garage.to_owned(), 471),
+            (format!("{garage}&name_bytes_max=1024"), 1024),
+        ] {
+            let config = parse(&text).unwrap();
+            assert_eq!(config.options.name_bytes_max, longest, "{text}");
+            assert_eq!(S3Config::from_location(&config.location()).unwrap(), config, "{text}");
+        }
     }
 
     #[test]
