@@ -3,7 +3,7 @@
 //!
 //! The library is measured in turns with the backend, by the backend's own example. OpenDAL is a
 //! program of its own (`bench/opendal`), because its SQLite and RocksDB cannot be linked with ours;
-//! it runs right after.
+//! it runs right after. Then come volumes with catalogs across a network, and cached reads.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -111,6 +111,12 @@ const ALL: &[Measured] = &[
     Measured { name: "opendal", package: "holdall-opendal", arguments: &[], opendal: None },
 ];
 
+/// What else belongs to the comparison: programs that measure by themselves and print their table.
+const FURTHER: [(&str, &[&str]); 2] = [
+    ("catalogs", &["run", "--package", "holdall-bench", "--", "catalogs"]),
+    ("cached", &["run", "--package", "holdall-layers", "--example", "cached_speed", "--"]),
+];
+
 const TABLE: (&str, &str) = ("table", "opendal_bench");
 
 fn told(service: &str, options: &[(&str, &str)]) -> Vec<String> {
@@ -123,19 +129,34 @@ fn told(service: &str, options: &[(&str, &str)]) -> Vec<String> {
 /// # Errors
 /// If one is not known, cannot be built, or fails.
 pub(super) fn run(names: &[String]) -> Result<()> {
-    let known = |name: &String| ALL.iter().any(|one| one.name == name);
-    if let Some(unknown) = names.iter().find(|name| !known(name)) {
-        let all: Vec<_> = ALL.iter().map(|one| one.name).collect();
-        return Err(format!("there is no backend `{unknown}` to measure; {}", all.join(", ")));
+    let all: Vec<_> =
+        ALL.iter().map(|one| one.name).chain(FURTHER.iter().map(|(name, _)| *name)).collect();
+    if let Some(unknown) = names.iter().find(|name| !all.contains(&name.as_str())) {
+        return Err(format!("there is no `{unknown}` to measure; {}", all.join(", ")));
     }
-    let chosen: Vec<&Measured> =
-        ALL.iter().filter(|one| names.is_empty() || names.iter().any(|n| n == one.name)).collect();
-    build(&chosen)?;
+    let wanted = |name: &str| names.is_empty() || names.iter().any(|wanted| wanted == name);
+    let chosen: Vec<&Measured> = ALL.iter().filter(|one| wanted(one.name)).collect();
+    if !chosen.is_empty() {
+        build(&chosen)?;
+    }
     let folder = std::env::temp_dir().join(format!("holdall-bench-{}", std::process::id()));
     std::fs::create_dir_all(&folder).map_err(|e| format!("{}: {e}", folder.display()))?;
-    let measured = chosen.iter().try_for_each(|one| measure(one, &folder));
+    let measured = chosen.iter().try_for_each(|one| measure(one, &folder)).and_then(|()| {
+        FURTHER.iter().filter(|(name, _)| wanted(name)).try_for_each(|one| further(one, &folder))
+    });
     std::fs::remove_dir_all(&folder).map_err(|e| format!("{}: {e}", folder.display()))?;
     measured
+}
+
+fn further((name, arguments): &(&str, &[&str]), folder: &Path) -> Result<()> {
+    println!("\n{name}:");
+    let (run, arguments) = arguments.split_at(1);
+    let mut program = cargo();
+    program.args(run).args(["--quiet", "--locked", "--release"]).args(arguments);
+    if *name == "cached" {
+        program.arg(folder);
+    }
+    show(&mut program)
 }
 
 fn build(chosen: &[&Measured]) -> Result<()> {

@@ -56,6 +56,27 @@ struct Row {
 }
 
 impl Row {
+    /// One more round.
+    async fn take(
+        &mut self,
+        env: &Env,
+        contender: &dyn Contender,
+        round: usize,
+        noise: &Noise,
+        value_bytes_max: u64,
+    ) {
+        let largest = if self.work.is_of_large() { workload::LARGE } else { self.work.bytes };
+        if largest as u64 > value_bytes_max {
+            self.error = Some(format!("values of {largest} bytes are over the limit"));
+        }
+        if self.error.is_none() {
+            match measure(env, contender, self.work, round, noise).await {
+                Ok(took) => self.rounds.push(took),
+                Err(error) => self.error = Some(error.to_string()),
+            }
+        }
+    }
+
     fn seconds(&self) -> Option<f64> {
         let mut rounds = self.rounds.clone();
         rounds.sort_unstable();
@@ -116,17 +137,14 @@ pub async fn compare(
     let mut rows: Vec<Row> =
         WORKS.iter().flat_map(|work| contenders.iter().map(move |one| row(one, work))).collect();
     for round in 0..ROUNDS {
-        for (at, row) in rows.iter_mut().enumerate() {
-            let (_, contender) = contenders[at % contenders.len()];
-            let largest = if row.work.is_of_large() { workload::LARGE } else { row.work.bytes };
-            if largest as u64 > value_bytes_max {
-                row.error = Some(format!("values of {largest} bytes are over the limit"));
+        for rows in rows.chunks_mut(contenders.len()) {
+            let mut turns: Vec<_> = rows.iter_mut().zip(&contenders).collect();
+            // Who comes second finds the disk and the server busy with what the first has left.
+            if round % 2 == 1 {
+                turns.reverse();
             }
-            if row.error.is_none() {
-                match measure(env, contender, row.work, round, &noise).await {
-                    Ok(took) => row.rounds.push(took),
-                    Err(error) => row.error = Some(error.to_string()),
-                }
+            for (row, (_, contender)) in turns {
+                row.take(env, *contender, round, &noise, value_bytes_max).await;
             }
         }
     }
