@@ -6,8 +6,14 @@ use crate::tidy;
 /// One thing that must hold: its name, and how to see whether it does.
 type Step = (&'static str, fn() -> Result<()>);
 
-const STEPS: [Step; 5] =
-    [("fmt", format), ("tidy", tidy::run), ("clippy", clippy), ("deny", deny), ("doc", document)];
+const STEPS: [Step; 6] = [
+    ("fmt", format),
+    ("tidy", tidy::run),
+    ("clippy", clippy),
+    ("features", features),
+    ("deny", deny),
+    ("doc", document),
+];
 
 /// Runs the named steps, or all of them. A step that fails does not stop the others.
 ///
@@ -47,6 +53,16 @@ fn clippy() -> Result<()> {
     show(&mut clippy)
 }
 
+/// What people build: the command as it is by default, and the library with nothing in it.
+fn features() -> Result<()> {
+    for selection in [&["-p", "holdall-cli"][..], &["-p", "holdall", "--no-default-features"]] {
+        let mut clippy = cargo();
+        clippy.args(["clippy", "--locked"]).args(selection).args(["--", "-D", "warnings"]);
+        show(&mut clippy)?;
+    }
+    Ok(())
+}
+
 /// Licences, bans and sources. The database of advisories is not asked: it cannot be fetched
 /// where this runs.
 fn deny() -> Result<()> {
@@ -72,6 +88,9 @@ mod tests {
     #[test]
     fn an_unknown_step_is_refused_with_the_known_ones() {
         let error = run(&["fmtt".to_owned()]).unwrap_err();
-        assert!(error.contains("`fmtt`") && error.contains("fmt tidy clippy deny doc"), "{error}");
+        assert!(
+            error.contains("`fmtt`") && error.contains("fmt tidy clippy features deny doc"),
+            "{error}"
+        );
     }
 }
