@@ -25,9 +25,10 @@ mod tree;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use holdall_core::{Error, Location, Operation, Result};
-use holdall_layers::Writes;
+use holdall_layers::{Limits, Writes};
 use holdall_volume::format::policy::Policy;
 
 use crate::health::HealthPolicy;
@@ -51,6 +52,8 @@ pub struct BackendConfig {
     pub zone: Option<String>,
     /// When it counts as healthy.
     pub health: HealthPolicy,
+    /// The longest time a call may take with all its attempts, if not that of the settings.
+    pub deadline: Option<Duration>,
     /// The copies of its values that are nearer, if there are to be some.
     pub cache: Option<CacheConfig>,
     /// The backend in front of it, if there is to be one.
@@ -204,7 +207,12 @@ impl BackendConfig {
     /// A backend of which nothing but its location is said.
     pub fn new(location: Location) -> Self {
         let health = HealthPolicy::default();
-        Self { location, zone: None, health, cache: None, front: None }
+        Self { location, zone: None, health, deadline: None, cache: None, front: None }
+    }
+
+    /// What calls of this backend are limited to, if those of all others are limited to this.
+    pub(crate) fn limits(&self, usual: Limits) -> Limits {
+        Limits { deadline: self.deadline.or(usual.deadline), ..usual }
     }
 
     /// Whether nothing is in front of it.

@@ -1,9 +1,11 @@
 //! From the tree of texts to a configuration. What is wrong is noted, and reading goes on.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::RangeInclusive;
 use std::path::PathBuf;
+use std::time::Duration;
 
-use holdall_core::{Error, Location, Result};
+use holdall_core::{Error, Location, Operation, Result};
 use holdall_layers::{CacheSettings, Writes};
 use holdall_volume::format::policy::Policy;
 
@@ -19,7 +21,7 @@ use crate::units::{nearest, parse_duration, parse_size};
 
 /// What a configuration may have, and what its parts may have.
 const PARTS: [&str; 2] = ["backends", "volumes"];
-const BACKEND_FIELDS: [&str; 5] = ["url", "zone", "health", "cache", "front"];
+const BACKEND_FIELDS: [&str; 6] = ["url", "zone", "health", "deadline", "cache", "front"];
 const HEALTH_FIELDS: [&str; 3] = ["interval", "timeout", "failures"];
 const CACHE_FIELDS: [&str; 3] = ["memory", "disk", "policy"];
 const DISK_FIELDS: [&str; 2] = ["path", "size"];
@@ -36,6 +38,8 @@ const VOLUME_FIELDS: [&str; 10] = [
     "lease",
     "indexed",
 ];
+const DEADLINES: RangeInclusive<Duration> =
+    Duration::from_secs(1)..=Duration::from_secs(7 * 24 * 60 * 60);
 const TIERS: [&str; 1] = ["hot"];
 const TIER_FIELDS: [&str; 1] = ["backends"];
 
@@ -83,6 +87,7 @@ impl Reader {
         let mut fields = node.map(at, &BACKEND_FIELDS, &mut self.problems);
         let zone = fields.take_text("zone", &mut self.problems);
         let health = fields.take("health").map(|node| self.health(node, &format!("{at}.health")));
+        let deadline = self.value(&mut fields, "deadline", parse_deadline);
         let cache = fields.take("cache").map(|node| self.cache(node, &format!("{at}.cache")));
         let front = fields.take("front").map(|node| self.front(node, &format!("{at}.front")));
         let location = self.needed_url(&mut fields, at)?;
@@ -97,7 +102,7 @@ impl Reader {
             return None;
         }
         let health = health.unwrap_or_default();
-        Some(BackendConfig { location, zone, health, cache, front })
+        Some(BackendConfig { location, zone, health, deadline, cache, front })
     }
 
     fn cache(&mut self, node: Node, at: &str) -> CacheConfig {
@@ -261,6 +266,14 @@ pub(super) fn field_paths() -> (BTreeSet<String>, BTreeSet<String>) {
     assert_eq!((CACHE_FIELDS, DISK_FIELDS), (["memory", "disk", "policy"], ["path", "size"]));
     assert_eq!((TIERS, TIER_FIELDS), (["hot"], ["backends"]));
     (backend, paths(&VOLUME_FIELDS, &[("tiers", &["hot.backends"])]))
+}
+
+fn parse_deadline(text: &str) -> Result<Duration> {
+    let deadline = parse_duration(text)?;
+    if DEADLINES.contains(&deadline) {
+        return Ok(deadline);
+    }
+    Err(Error::invalid(Operation::Configure, format!("`{text}` is not from 1s to 7d")))
 }
 
 fn one_of<T: Copy>(text: &str, known: &[(&str, T)]) -> Result<T> {

@@ -8,7 +8,11 @@ use super::*;
 
 const WHOLE: &str = r#"
 backends:
-  bucket: { url: "file:///srv/bucket", zone: here, health: { interval: 1m, failures: 5 } }
+  bucket:
+    url: "file:///srv/bucket"
+    zone: here
+    health: { interval: 1m, failures: 5 }
+    deadline: 2h
   base:
     url: "journal+lmdb:///srv/base"
 volumes:
@@ -36,6 +40,9 @@ fn a_whole_configuration_is_understood() {
     assert_eq!(settings.data.location.to_string(), "file:///srv/bucket");
     let health = &settings.data.health;
     assert_eq!((health.interval.as_secs(), health.timeout.as_secs()), (60, 10));
+    let usual = Limits::default();
+    let hours = Limits { deadline: Some(Duration::from_secs(2 * 60 * 60)), ..usual };
+    assert_eq!((settings.data.limits(usual), settings.catalog.limits(usual)), (hours, usual));
     assert_eq!((health.failures, settings.catalog.health.failures), (5, 3));
     let policy = config.volumes["data-volume"].apply_to(Policy::default()).unwrap();
     assert_eq!(policy.quota_bytes, Some(100 << 30));
@@ -97,6 +104,8 @@ fn what_is_not_known_or_does_not_fit_is_refused_with_its_place() {
         ("backends: { b: { url: 'memory:', front: { size: 1GiB } } }", &[], &["b.front: it has"]),
         (both, &[], &["backends.b", "choose one"]),
         ("backends: { b: { url: 'memory:', health: { failures: 0 } } }", &[], &["b.health", "0"]),
+        ("backends: { b: { url: 'memory:', deadline: 999ms } }", &[], &["b.deadline", "7d"]),
+        ("backends: { b: { url: 'memory:', deadline: 8d } }", &[], &["b.deadline", "7d"]),
         ("backends: { b: { url: 'memory:', health: { timeout: x } } }", &[], &["b.health.timeout"]),
         ("backends: { b: { url: 'memory:', health: { failure: 1 } } }", &[], &["`failures`"]),
         ("volumes: {}\nvolumes: {}", &[], &["volumes"]),
@@ -167,6 +176,7 @@ const FIELDS: &[(&str, &str)] = &[
     ("backends.b.health.interval", "7s"),
     ("backends.b.health.timeout", "3s"),
     ("backends.b.health.failures", "9"),
+    ("backends.b.deadline", "3h"),
     ("backends.b.cache.memory", "64MiB"),
     ("backends.b.cache.policy", "write-around"),
     ("backends.b.cache.disk.path", "/srv/cache"),

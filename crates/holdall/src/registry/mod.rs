@@ -52,7 +52,7 @@ pub(crate) async fn open_configured(
 ) -> Result<Opened> {
     let stack = engine(&config.location, holder, env).await?;
     let (stack, front) = nearer::add(stack, config, written_once, holder, env).await?;
-    let opened = stack.with_limits(limits).with_metrics().open(env).await;
+    let opened = stack.with_limits(config.limits(limits)).with_metrics().open(env).await;
     let stacked = opened.map_err(|error| match error.location() {
         Some(_) => error,
         None => error.with_location(&config.location),
