@@ -1,7 +1,7 @@
 //! Redis and Valkey: values in memory, as durable as the server's settings.
 //!
 //! ```text
-//!   read    one command, or a script that reads ─► a connection for reads
+//!   read    one command, several sent as one, or a script that reads ─► a connection for reads
 //!   write   one script a batch: check all, then do all ─► a connection for writes [─► WAIT]
 //! ```
 //!
@@ -35,8 +35,11 @@ pub use server::Persistence;
 use dial::Dial;
 use error::{Effect, Failure};
 use link::Link;
-use live::Wait;
+use live::{Call, Wait};
 use row::{Names, Nonce, REVISION_BYTES, damaged, object, revision};
+
+/// How often a part is asked for that somebody writes at the same time.
+const PART_TRIES: usize = 3;
 
 /// Keeps values in a Redis or Valkey server, or in one shard of a cluster.
 #[derive(Debug)]
@@ -123,6 +126,26 @@ impl Redis {
         self.env.random()
     }
 
+    async fn get_all(&self, key: &Key) -> Result<Option<Object>, Failure> {
+        found(self.reads.ask(Effect::Reads, |_| script::get(&self.names, key)).await?)
+    }
+
+    async fn get_part(&self, key: &Key, range: ByteRange) -> Result<Option<Object>, Failure> {
+        let calls = |_| Call::Together(script::get_range(&self.names, key, range));
+        for _ in 0..PART_TRIES {
+            let said = self.reads.ask(Effect::Reads, calls).await?;
+            if let Part::Of(found) = found_part(said)? {
+                return Ok(found);
+            }
+        }
+        // Somebody writes it without a pause; the whole value is always of one moment.
+        let Some(mut object) = self.get_all(key).await? else { return Ok(None) };
+        let asked = range.start..range.end.unwrap_or(u64::MAX);
+        let place = |at: u64| usize::try_from(at.min(object.size)).unwrap_or(usize::MAX);
+        object.value = object.value.slice(place(asked.start)..place(asked.end));
+        Ok(Some(object))
+    }
+
     async fn write(&self, operation: Operation, ops: &[Op]) -> Result<Revision> {
         let nonce = self.nonce();
         let call = |by| script::write(&self.names, &nonce, ops, by);
@@ -177,13 +200,10 @@ impl Backend for Redis {
 
     async fn get(&self, key: &Key, range: ByteRange) -> Result<Option<Object>> {
         range.clip(u64::MAX).map_err(|e| e.with_key(key).with_location(&self.location))?;
-        let whole = range == ByteRange::ALL;
-        let call = |by| match whole {
-            true => script::get(&self.names, key),
-            false => script::get_range(&self.names, key, range, by),
+        let found = match range == ByteRange::ALL {
+            true => self.get_all(key).await,
+            false => self.get_part(key, range).await,
         };
-        let said = self.reads.ask(Effect::Reads, call).await;
-        let found = said.and_then(|said| if whole { found(said) } else { found_part(said) });
         found.map_err(|failure| self.failed(Operation::Get, failure).with_key(key))
     }
 
@@ -283,15 +303,39 @@ fn found(said: Value) -> Result<Option<Object>, Failure> {
     }
 }
 
-/// Revision, stored size and part of a value.
-fn found_part(said: Value) -> Result<Option<Object>, Failure> {
+/// What the answers to the questions for a part say.
+#[derive(Debug, PartialEq)]
+enum Part {
+    /// They are of one value, or all say that there is none.
+    Of(Option<Object>),
+    /// It was written or deleted between them.
+    Torn,
+}
+
+/// Reads the answers: revision, stored size, part, and revision again.
+fn found_part(said: Value) -> Result<Part, Failure> {
     let Value::Array(said) = said else {
-        return found(said);
+        return Err(not_understood(ErrorKind::Unavailable));
     };
-    match <[Value; 3]>::try_from(said) {
-        Ok([Value::BulkString(nonce), Value::Int(stored), Value::BulkString(part)]) => {
+    match <[Value; 4]>::try_from(said) {
+        Ok(
+            [
+                Value::BulkString(before),
+                Value::Int(stored),
+                Value::BulkString(part),
+                Value::BulkString(after),
+            ],
+        ) => {
+            if before != after {
+                return Ok(Part::Torn);
+            }
+            // Every stored value has a revision.
+            if before.is_empty() {
+                return Ok(if stored == 0 { Part::Of(None) } else { Part::Torn });
+            }
             let size = value_size(stored)?;
-            Ok(Some(Object { value: part.into(), revision: revision(&nonce), size }))
+            let value = part.into();
+            Ok(Part::Of(Some(Object { value, revision: revision(&before), size })))
         }
         _ => Err(not_understood(ErrorKind::Unavailable)),
     }
@@ -301,4 +345,33 @@ fn found_part(said: Value) -> Result<Option<Object>, Failure> {
 fn value_size(stored: i64) -> Result<u64, Failure> {
     let size = stored.checked_sub(REVISION_BYTES as i64).and_then(|size| u64::try_from(size).ok());
     size.ok_or_else(damaged)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+    use super::*;
+
+    fn said(before: &[u8], stored: i64, part: &[u8], after: &[u8]) -> Value {
+        let text = |bytes: &[u8]| Value::BulkString(bytes.to_vec());
+        Value::Array(vec![text(before), Value::Int(stored), text(part), text(after)])
+    }
+
+    #[test]
+    fn a_part_counts_only_between_two_equal_revisions() {
+        let (one, other) = ([1; 16], [2; 16]);
+        let Part::Of(Some(found)) = found_part(said(&one, 20, b"lue", &one)).unwrap() else {
+            panic!("it is whole")
+        };
+        assert_eq!((&found.value[..], found.size), (&b"lue"[..], 4));
+        assert_eq!(found.revision, revision(&one));
+        assert_eq!(found_part(said(b"", 0, b"", b"")).unwrap(), Part::Of(None));
+        for (before, after) in [(&one[..], &other[..]), (&one, b""), (b"", &one)] {
+            assert_eq!(found_part(said(before, 20, b"lue", after)).unwrap(), Part::Torn);
+        }
+        // Written and deleted between the two.
+        assert_eq!(found_part(said(b"", 20, b"", b"")).unwrap(), Part::Torn);
+        assert!(found_part(said(b"short", 5, b"", b"short")).is_err());
+        assert!(found_part(Value::Array(vec![])).is_err());
+    }
 }

@@ -6,11 +6,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 use futures::FutureExt;
 use futures::future::{BoxFuture, Shared};
 use holdall_core::ErrorKind;
-use redis::{Cmd, Value};
+use redis::Value;
 
 use crate::dial::Dial;
 use crate::error::{Effect, Failure, answered, code, unanswered};
-use crate::live::{Live, Said, Wait, survey};
+use crate::live::{Call, Live, Said, Wait, survey};
 use crate::script::By;
 use crate::server::Survey;
 
@@ -44,6 +44,9 @@ impl Link {
                 None => false,
             });
             drop(useless);
+            if let Some(Ok(live)) = current.as_ref().and_then(Shared::peek) {
+                return Ok(live.clone());
+            }
             let connect = || Arc::clone(&self.dial).connect().boxed().shared();
             current.get_or_insert_with(connect).clone()
         };
@@ -52,15 +55,15 @@ impl Link {
 
     /// Asks, and asks again only where the server said that it has done nothing: it did not know
     /// the script, or the location is on another node of the cluster.
-    pub(crate) async fn ask(
+    pub(crate) async fn ask<C: Into<Call>>(
         &self,
         effect: Effect,
-        call: impl Fn(By) -> Cmd,
+        call: impl Fn(By) -> C,
     ) -> Result<Value, Failure> {
         let mut by = By::Digest;
         for _ in 0..SENDS_MAX {
-            let live = self.live().await?;
-            let error = match live.send(call(by), self.wait).await {
+            let mut live = self.live().await?;
+            let error = match live.send(call(by).into(), self.wait).await {
                 Ok(Said::Value(value)) => return Ok(value),
                 Ok(Said::TooFew(reached)) => return Err(self.too_few(reached)),
                 Ok(Said::Error(error)) => error,

@@ -27,6 +27,20 @@ pub(crate) struct Wait {
     pub(crate) timeout: Duration,
 }
 
+/// What is asked.
+#[derive(Debug)]
+pub(crate) enum Call {
+    One(Cmd),
+    /// Several things that change nothing, sent as one and answered in turn, with an array.
+    Together(Vec<Cmd>),
+}
+
+impl From<Cmd> for Call {
+    fn from(call: Cmd) -> Self {
+        Self::One(call)
+    }
+}
+
 /// What came back.
 #[derive(Debug)]
 pub(crate) enum Said {
@@ -46,8 +60,19 @@ impl Live {
         self.ended.store(true, Ordering::SeqCst);
     }
 
-    pub(crate) async fn send(&self, call: Cmd, wait: Option<Wait>) -> Result<Said, RedisError> {
-        let mut connection = self.connection.clone();
+    pub(crate) async fn send(
+        &mut self,
+        call: Call,
+        wait: Option<Wait>,
+    ) -> Result<Said, RedisError> {
+        match call {
+            Call::One(call) => self.send_one(call, wait).await,
+            Call::Together(calls) => self.send_together(calls).await,
+        }
+    }
+
+    async fn send_one(&mut self, call: Cmd, wait: Option<Wait>) -> Result<Said, RedisError> {
+        let connection = &mut self.connection;
         let Some(wait) = wait else {
             return Ok(match connection.send_packed_command(&call).await? {
                 Value::ServerError(error) => Said::Error(error.into()),
@@ -69,6 +94,20 @@ impl Live {
             _ => 0,
         };
         Ok(Said::TooFew(reached))
+    }
+
+    async fn send_together(&mut self, calls: Vec<Cmd>) -> Result<Said, RedisError> {
+        let count = calls.len();
+        let mut together = Pipeline::with_capacity(count);
+        for call in calls {
+            together.add_command(call);
+        }
+        let said = self.connection.req_packed_commands(&together, 0, count).await?;
+        let failed = said.iter().find_map(|said| match said {
+            Value::ServerError(error) => Some(Said::Error(error.clone().into())),
+            _ => None,
+        });
+        Ok(failed.unwrap_or(Said::Value(Value::Array(said))))
     }
 }
 

@@ -44,11 +44,12 @@ impl Names {
 }
 
 pub(crate) fn revision(nonce: &[u8]) -> Revision {
-    use std::fmt::Write as _;
+    // Every read makes one: the formatter would take longer than all else here.
+    let digit =
+        |nibble: u8| char::from(if nibble < 10 { b'0' + nibble } else { b'a' + nibble - 10 });
     let mut text = String::with_capacity(2 * nonce.len());
     for byte in nonce {
-        // Writing to a string does not fail.
-        let _ = write!(text, "{byte:02x}");
+        text.extend([digit(byte >> 4), digit(byte & 15)]);
     }
     Revision::text(&text)
 }
