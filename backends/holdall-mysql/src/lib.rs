@@ -3,14 +3,16 @@
 //! ```text
 //!   read    one statement: the server cuts ranges and bounds pages
 //!   write   one statement for one value; one text for a batch, run by the server as a transaction
+//!   large   a transaction: that text, then the parts of the value
 //! ```
 //!
-//! `sql.rs` says how a batch is checked and written in one round trip, `pool.rs` how connections
-//! are handed out, `server.rs` which servers are taken.
+//! `sql.rs` says how a batch is checked and written in one round trip, `parts.rs` how large values
+//! are cut, `pool.rs` how connections are handed out, `server.rs` which servers are taken.
 
 mod config;
 mod describe;
 mod error;
+mod parts;
 mod pool;
 mod read;
 mod server;
@@ -44,7 +46,7 @@ pub struct Mysql {
 }
 
 impl Mysql {
-    /// Connects, judges the server, and makes the table if it is missing.
+    /// Connects, judges the server, and makes its tables if they are missing.
     ///
     /// # Errors
     /// `Unavailable` if the server is not reached, `Denied` if it does not let the user in or make
@@ -68,7 +70,7 @@ impl Mysql {
         let mut lease = pool.lease(OPERATION).await?;
         let ask = async {
             let server = server::ask(&mut lease, config.allow_unsafe_server).await?;
-            server::table(&mut lease, &config.table, &statements).await?;
+            server::tables(&mut lease, &config.table, &statements).await?;
             Ok(server)
         };
         let Some(server) = pool::within(env, config.statement_timeout, ask).await else {

@@ -133,12 +133,6 @@ pub(crate) struct Lease {
     _permit: Permit,
 }
 
-/// What a statement with parameters was answered with.
-pub(crate) struct Answer {
-    pub(crate) rows: Vec<Row>,
-    pub(crate) affected: u64,
-}
-
 impl Lease {
     /// Gives the connection back. No transaction is open in it.
     pub(crate) fn done(mut self) {
@@ -153,24 +147,33 @@ impl Lease {
 
     /// Sends one text of statements, and returns the rows of all of them.
     pub(crate) async fn query(&mut self, text: &[u8]) -> mysql::Result<Vec<Row>> {
+        let mut rows = Vec::new();
+        self.query_into(text, &mut rows).await?;
+        Ok(rows)
+    }
+
+    /// The same, and each row goes where it is wanted as it comes.
+    pub(crate) async fn query_into(
+        &mut self,
+        text: &[u8],
+        rows: &mut impl Extend<Row>,
+    ) -> mysql::Result<()> {
         let conn = self.conn();
-        let rows = async {
+        let done = async {
             let mut result = conn.query_iter(text).await?;
-            let mut rows = Vec::new();
             loop {
                 while let Some(row) = result.next().await? {
-                    rows.push(row);
+                    rows.extend([row]);
                 }
                 if result.is_empty() {
                     break;
                 }
             }
             // An error of a later statement comes out here.
-            result.drop_result().await?;
-            Ok(rows)
+            result.drop_result().await
         };
-        let rows = rows.await;
-        self.note(rows)
+        let done = done.await;
+        self.note(done)
     }
 
     /// Has the statement ready to be executed; asks the server only the first time.
@@ -179,25 +182,26 @@ impl Lease {
         self.note(prepared)
     }
 
-    /// Executes it.
+    /// Executes it, and returns how many rows it changed. Each row of its answer goes where it is
+    /// wanted as it comes.
     pub(crate) async fn execute(
         &mut self,
         statement: &Statement,
         values: Vec<Value>,
-    ) -> mysql::Result<Answer> {
+        rows: &mut impl Extend<Row>,
+    ) -> mysql::Result<u64> {
         let conn = self.conn();
-        let answer = async {
+        let affected = async {
             let mut result = conn.exec_iter(statement, values).await?;
-            let mut rows = Vec::new();
             while let Some(row) = result.next().await? {
-                rows.push(row);
+                rows.extend([row]);
             }
             let affected = result.affected_rows();
             result.drop_result().await?;
-            Ok(Answer { rows, affected })
+            Ok(affected)
         };
-        let answer = answer.await;
-        self.note(answer)
+        let affected = affected.await;
+        self.note(affected)
     }
 
     /// A connection that died has perhaps died with its server, and the others with it.

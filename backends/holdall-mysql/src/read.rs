@@ -1,7 +1,7 @@
 //! Reading: one statement each. A connection that turns out dead is replaced once, as reading
 //! again changes nothing.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::ops::Bound;
 
 use holdall_core::{
@@ -13,7 +13,8 @@ use mysql_async::Value;
 
 use crate::describe;
 use crate::error;
-use crate::pool::{Answer, within};
+use crate::parts::{self, Valued, Whole};
+use crate::pool::within;
 use crate::sql::PageOf;
 use crate::store::Store;
 
@@ -21,8 +22,6 @@ use crate::store::Store;
 const PAGE_ROWS: usize = 10_000;
 /// The most bytes of values in a page, unless its first row alone has more.
 const PAGE_BYTES: usize = 16 << 20;
-/// The largest number that the server takes as a place in a value; no value is so long.
-const PLACE_MAX: u64 = 1 << 40;
 
 /// What is asked of the server.
 enum Question {
@@ -39,19 +38,23 @@ impl Store {
         // Also a missing key has no range that ends before it starts.
         range.clip(0)?;
         let sql = &self.statements;
-        let name = Value::Bytes(key.as_bytes().to_vec());
-        let question = if range == ByteRange::ALL {
-            Question::Statement(sql.get.clone(), vec![name])
-        } else {
-            let start = range.start.min(PLACE_MAX);
-            let length = range.end.unwrap_or(PLACE_MAX).min(PLACE_MAX).saturating_sub(start);
-            let values = vec![Value::UInt(start + 1), Value::UInt(length), name];
-            Question::Statement(sql.get_range.clone(), values)
-        };
-        let mut rows = self.ask(OPERATION, question).await?;
-        let Some(row) = rows.pop() else { return Ok(None) };
-        let (revision, size, value) = taken(OPERATION, row).map_err(|e| e.with_key(key))?;
-        Ok(Some(object(revision, size, value)))
+        if range == ByteRange::ALL {
+            let name = Value::Bytes(key.as_bytes().to_vec());
+            let question = Question::Statement(sql.get.clone(), vec![name]);
+            let mut rows = self.ask(OPERATION, question, Vec::new).await?;
+            let Some(row) = rows.pop() else { return Ok(None) };
+            let (revision, size, value, parts) =
+                taken(OPERATION, row).map_err(|e| e.with_key(key))?;
+            let parts: Option<u64> = parts;
+            if parts.is_none() {
+                return Ok(Some(object(revision, size, value)));
+            }
+        }
+        let values = parts::range_values(key.as_bytes(), range);
+        let question = Question::Statement(sql.get_range.clone(), values);
+        let found = self.ask(OPERATION, question, || Whole::of(range)).await?;
+        let found = whole(OPERATION, found).map_err(|error| error.with_key(key))?;
+        Ok(found.into_values().next().map(Valued::into_object))
     }
 
     /// Reads many values, all of one moment.
@@ -63,12 +66,10 @@ impl Store {
         let mut names: Vec<&[u8]> = keys.iter().map(Key::as_bytes).collect();
         names.sort_unstable();
         names.dedup();
-        let texts = self.statements.get_many(&names, self.packet_bytes);
-        let mut found = HashMap::with_capacity(names.len());
-        for row in self.ask(OPERATION, Question::Texts(texts)).await? {
-            let (name, revision, value): (Vec<u8>, u64, Vec<u8>) = taken(OPERATION, row)?;
-            found.insert(name, object(revision, value.len() as u64, value));
-        }
+        let texts = Question::Texts(self.statements.get_many(&names, self.packet_bytes));
+        let found = self.ask(OPERATION, texts, || Whole::of(ByteRange::ALL)).await?;
+        let found = whole(OPERATION, found)?.into_iter();
+        let found: HashMap<_, _> = found.map(|(name, row)| (name, row.into_object())).collect();
         Ok(keys.iter().map(|key| found.get(key.as_bytes()).cloned()).collect())
     }
 
@@ -80,7 +81,7 @@ impl Store {
     ) -> Result<HashMap<Vec<u8>, Revision>> {
         let names: Vec<&[u8]> = keys.iter().map(|key| key.as_bytes()).collect();
         let texts = self.statements.revisions(&names, self.packet_bytes);
-        let rows = self.ask(operation, Question::Texts(texts)).await?;
+        let rows = self.ask(operation, Question::Texts(texts), Vec::new).await?;
         rows.into_iter()
             .map(|row| {
                 let (name, revision): (Vec<u8>, u64) = taken(operation, row)?;
@@ -93,7 +94,7 @@ impl Store {
     pub(crate) async fn exists(&self, operation: Operation, key: &Key) -> Result<bool> {
         let name = Value::Bytes(key.as_bytes().to_vec());
         let question = Question::Statement(self.statements.exists.clone(), vec![name]);
-        Ok(!self.ask(operation, question).await?.is_empty())
+        Ok(!self.ask(operation, question, Vec::new).await?.is_empty())
     }
 
     /// One page of rows.
@@ -119,16 +120,16 @@ impl Store {
             value_bytes: list.values.then_some(PAGE_BYTES),
         };
         let text = self.statements.list(&question);
-        let rows = self.ask(OPERATION, Question::Texts(vec![text])).await?;
+        let text = Question::Texts(vec![text]);
         let mut page = Page::default();
         if list.values {
-            for row in rows {
-                let (name, size, revision, value, found) = taken(OPERATION, row)?;
-                page.rows.push(listed(name, size, Some(object(revision, size, value)))?);
-                let found: u64 = found;
-                page.more = found > page.rows.len() as u64;
+            let found = self.ask(OPERATION, text, || Whole::of(ByteRange::ALL)).await?;
+            for (name, row) in whole(OPERATION, found)? {
+                page.more = row.found > page.rows.len() as u64 + 1;
+                page.rows.push(listed(name, row.size, Some(row.into_object()))?);
             }
         } else {
+            let rows = self.ask(OPERATION, text, Vec::new).await?;
             page.more = rows.len() > question.rows;
             for row in rows.into_iter().take(question.rows) {
                 let (name, size): (Vec<u8>, u64) = taken(OPERATION, row)?;
@@ -138,21 +139,27 @@ impl Store {
         Ok(page)
     }
 
-    /// The bytes that the table has on the server, as far as it knows, and whether the server is
+    /// The bytes that the tables have on the server, as far as it knows, and whether the server is
     /// read-only. The table itself is asked too.
     pub(crate) async fn health(&self) -> Result<(Option<u64>, bool)> {
         const OPERATION: Operation = Operation::Health;
         let text = self.statements.health.clone().into_bytes();
-        let mut rows = self.ask(OPERATION, Question::Texts(vec![text])).await?;
+        let mut rows = self.ask(OPERATION, Question::Texts(vec![text]), Vec::new).await?;
         let Some(row) = rows.pop() else { return Err(error::damaged(OPERATION)) };
         let (used, read_only): (Option<u64>, u64) = taken(OPERATION, row)?;
         Ok((used, read_only != 0))
     }
 
-    async fn ask(&self, operation: Operation, question: Question) -> Result<Vec<mysql::Row>> {
+    /// Asks, and gathers the rows of the answer.
+    async fn ask<T: Extend<mysql::Row>>(
+        &self,
+        operation: Operation,
+        question: Question,
+        empty: impl Fn() -> T,
+    ) -> Result<T> {
         let mut again = true;
         loop {
-            match self.ask_once(operation, &question).await? {
+            match self.ask_once(operation, &question, empty()).await? {
                 Ok(rows) => return Ok(rows),
                 Err(source) if again && source.is_fatal() => again = false,
                 Err(source) => return Err(error::mysql(operation, source)),
@@ -160,27 +167,26 @@ impl Store {
         }
     }
 
-    async fn ask_once(
+    async fn ask_once<T: Extend<mysql::Row>>(
         &self,
         operation: Operation,
         question: &Question,
-    ) -> Result<mysql::Result<Vec<mysql::Row>>> {
+        mut rows: T,
+    ) -> Result<mysql::Result<T>> {
         let mut lease = self.pool.lease(operation).await?;
         let work = async {
             match question {
                 Question::Statement(text, values) => {
                     let statement = lease.prepare(text).await?;
-                    let Answer { rows, .. } = lease.execute(&statement, values.clone()).await?;
-                    Ok(rows)
+                    lease.execute(&statement, values.clone(), &mut rows).await?;
                 }
                 Question::Texts(texts) => {
-                    let mut rows = Vec::new();
                     for text in texts {
-                        rows.append(&mut lease.query(text).await?);
+                        lease.query_into(text, &mut rows).await?;
                     }
-                    Ok(rows)
                 }
             }
+            Ok(rows)
         };
         let Some(answer) = within(&self.env, self.statement_timeout, work).await else {
             let message = "the server did not answer in time; try again, or raise \
@@ -198,6 +204,17 @@ impl Store {
 /// The columns of a row.
 fn taken<T: mysql::prelude::FromRow>(operation: Operation, row: mysql::Row) -> Result<T> {
     mysql::from_row_opt(row).map_err(|_| error::damaged(operation))
+}
+
+/// The rows by their keys.
+fn whole(operation: Operation, found: Whole) -> Result<BTreeMap<Vec<u8>, Valued>> {
+    found.rows().ok_or_else(|| error::damaged(operation))
+}
+
+impl Valued {
+    fn into_object(self) -> Object {
+        object(self.revision, self.size, self.value)
+    }
 }
 
 fn object(revision: u64, size: u64, value: Vec<u8>) -> Object {

@@ -9,6 +9,7 @@ use mysql_async::{Opts, OptsBuilder, Row, SslOpts};
 
 use crate::config::{Config, Tls};
 use crate::error;
+use crate::parts;
 use crate::pool::Lease;
 use crate::sql::{ROW_BYTES, Statements};
 
@@ -16,7 +17,7 @@ const OPEN: Operation = Operation::Open;
 /// Packets must have room for a batch of 16 KiB and what stands beside a value.
 const PACKET_BYTES_MIN: u64 = 2 * ROW_BYTES;
 /// What a table of ours consists of; widths in brackets are of older servers.
-const COLUMNS: [(&str, &str); 12] = [
+const COLUMNS: [(&str, &str); 13] = [
     ("k", "varbinary(1024)"),
     ("size", "bigint unsigned"),
     ("revision", "bigint unsigned"),
@@ -29,9 +30,20 @@ const COLUMNS: [(&str, &str); 12] = [
     ("expires", "datetime(6)"),
     ("content_type", "varbinary(1024)"),
     ("attributes", "json"),
+    ("parts", "bigint unsigned"),
 ];
 /// How many of them a table of the first layout has, in which nothing is told of rows.
 const UNDESCRIBED: usize = 5;
+/// How many a table of the second has, whose large values are in their rows. They stay there until
+/// they are written again.
+const UNPARTED: usize = 12;
+/// What its table of parts consists of.
+const PART_COLUMNS: [(&str, &str); 4] = [
+    ("k", "varbinary(1024)"),
+    ("revision", "bigint unsigned"),
+    ("number", "int"),
+    ("data", "mediumblob"),
+];
 const VARIABLES: [&str; 12] = [
     "version",
     "version_comment",
@@ -102,36 +114,27 @@ pub(crate) async fn ask(lease: &mut Lease, unsafe_too: bool) -> Result<Server> {
     judge(&variables.collect(), unsafe_too)
 }
 
-/// Makes the table, or what it lacks, and sees that it is ours.
+/// Makes the tables, or what they lack, and sees that they are ours.
 ///
 /// # Errors
-/// `Denied` if it is missing and may not be made, `Invalid` if it is of another shape.
-pub(crate) async fn table(lease: &mut Lease, name: &str, statements: &Statements) -> Result<()> {
-    let failed = |source| error::mysql(OPEN, source);
-    let mut found = match columns(lease, name).await {
-        Err(source) if error::code(&source) == Some(error::NO_TABLE) => {
-            lease.query(statements.create.as_bytes()).await.map_err(failed)?;
-            columns(lease, name).await.map_err(failed)?
+/// `Denied` if one is missing and may not be made, `Invalid` if one is of another shape.
+pub(crate) async fn tables(lease: &mut Lease, name: &str, statements: &Statements) -> Result<()> {
+    let mut found = made(lease, name, &statements.create).await?;
+    for (count, change) in [(UNDESCRIBED, &statements.describe), (UNPARTED, &statements.part)] {
+        if found.len() != count || !are(&found, &COLUMNS[..count]) {
+            continue;
         }
-        columns => columns.map_err(failed)?,
-    };
-    let ours = COLUMNS.map(|(column, kind)| (column.to_owned(), kind.to_owned()));
-    if ours.get(..UNDESCRIBED) == Some(&found) {
-        match lease.query(statements.describe.as_bytes()).await {
+        match lease.query(change.as_bytes()).await {
             // Another opener was faster.
             Err(source) if error::code(&source) == Some(error::COLUMN_EXISTS) => {}
-            described => drop(described.map_err(failed)?),
+            changed => drop(changed.map_err(failed)?),
         }
         found = columns(lease, name).await.map_err(failed)?;
     }
-    let text = format!("SHOW TABLE STATUS WHERE Name = '{name}'");
-    let mut status = lease.query(text.as_bytes()).await.map_err(failed)?;
-    let engine = status.first_mut().and_then(|row| text_at(row, 1)).unwrap_or_default();
-    if found != ours || !engine.eq_ignore_ascii_case("InnoDB") {
-        let message = "the table is of another program, or not of the engine InnoDB; choose \
-                       another with the option table";
-        return Err(Error::invalid(OPEN, message));
-    }
+    check(lease, name, are(&found, &COLUMNS)).await?;
+    let parts = parts::name(name);
+    let found = made(lease, &parts, &statements.create_parts).await?;
+    check(lease, &parts, are(&found, &PART_COLUMNS)).await?;
     // It may be there, or the user may make tables but no views: nothing here depends on it.
     match lease.query(statements.view.as_bytes()).await {
         Err(source) if source.is_fatal() => Err(failed(source)),
@@ -139,12 +142,48 @@ pub(crate) async fn table(lease: &mut Lease, name: &str, statements: &Statements
     }
 }
 
+fn failed(source: mysql::Error) -> Error {
+    error::mysql(OPEN, source)
+}
+
+fn are(found: &[(String, String)], ours: &[(&str, &str)]) -> bool {
+    let found = found.iter().map(|(column, kind)| (column.as_str(), kind.as_str()));
+    found.eq(ours.iter().copied())
+}
+
+/// The columns of a table, which is made if it is missing.
+async fn made(lease: &mut Lease, table: &str, create: &str) -> Result<Vec<(String, String)>> {
+    match columns(lease, table).await {
+        Err(source) if error::code(&source) == Some(error::NO_TABLE) => {
+            lease.query(create.as_bytes()).await.map_err(failed)?;
+            columns(lease, table).await.map_err(failed)
+        }
+        columns => columns.map_err(failed),
+    }
+}
+
+/// Refuses a table that is not ours, or could not be.
+async fn check(lease: &mut Lease, table: &str, is_ours: bool) -> Result<()> {
+    let text = format!("SHOW TABLE STATUS WHERE Name = '{table}'");
+    let mut status = lease.query(text.as_bytes()).await.map_err(failed)?;
+    let engine = status.first_mut().and_then(|row| text_at(row, 1)).unwrap_or_default();
+    if is_ours && engine.eq_ignore_ascii_case("InnoDB") {
+        return Ok(());
+    }
+    let message = format!(
+        "the table {table} is of another program, or not of the engine InnoDB; choose another \
+         with the option table"
+    );
+    Err(Error::invalid(OPEN, message))
+}
+
 async fn columns(lease: &mut Lease, table: &str) -> mysql::Result<Vec<(String, String)>> {
     let rows = lease.query(format!("SHOW COLUMNS FROM `{table}`").as_bytes()).await?;
     let columns = rows.into_iter().filter_map(|mut row| {
         let kind = text_at(&mut row, 1)?.to_ascii_lowercase();
         // Some servers show how wide a number is printed, and JSON as the text it is kept in.
-        let kind = kind.replace("bigint(20)", "bigint").replace("longtext", "json");
+        let kind =
+            kind.replace("int(20)", "int").replace("int(11)", "int").replace("longtext", "json");
         Some((text_at(&mut row, 0)?, kind))
     });
     Ok(columns.collect())

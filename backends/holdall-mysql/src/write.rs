@@ -1,4 +1,5 @@
-//! Writing: one value by one statement, a batch by one text that the server runs as a transaction.
+//! Writing: one value by one statement, a batch by one text that the server runs as a transaction,
+//! a large value like a batch.
 //!
 //! ```text
 //!   answered           done, or a conflict
@@ -15,8 +16,9 @@ use mysql_async::Value;
 
 use crate::describe;
 use crate::error;
+use crate::parts;
 use crate::pool::{Lease, within};
-use crate::sql::{self, PLACE, Step};
+use crate::sql::{self, Columns, PLACE, Step};
 use crate::store::Store;
 
 /// How often a write is tried that the server rolls back because of others.
@@ -36,6 +38,25 @@ impl From<Error> for Failed {
     fn from(error: Error) -> Self {
         Self::Finally(error)
     }
+}
+
+/// What became of an attempt.
+#[derive(Clone, Copy, PartialEq)]
+enum Outcome {
+    Done,
+    /// Nothing is written: a row in the way has parts, which have to be removed with it.
+    Parts,
+}
+
+/// What is to be written all or not at all.
+struct All<'a> {
+    operation: Operation,
+    ops: &'a [Op],
+    /// In the order of their keys.
+    sorted: Vec<&'a Op>,
+    steps: Vec<Step>,
+    revision: u64,
+    over_parts: bool,
 }
 
 /// A statement that changes one row.
@@ -59,7 +80,11 @@ impl Store {
                 false => Ok(Revision::number(revision)),
             };
         }
-        self.insist(|| self.write_once(operation, op, revision)).await?;
+        if parts::is_large(op)
+            || self.insist(|| self.write_once(operation, op, revision)).await? == Outcome::Parts
+        {
+            self.write_all(operation, std::slice::from_ref(op), revision, true).await?;
+        }
         Ok(Revision::number(revision))
     }
 
@@ -73,26 +98,42 @@ impl Store {
             return Ok(Revision::number(revision));
         }
         if batch.ops.iter().any(|op| is_foreign(op.expect())) {
-            let conflict = self.conflict_in(&batch.ops).await?;
+            let conflict = self.conflict_in(OPERATION, &batch.ops).await?;
             return Err(conflict.unwrap_or_else(|| moved(OPERATION)));
         }
-        let mut ops: Vec<&Op> = batch.ops.iter().collect();
-        ops.sort_unstable_by(|left, right| left.key().cmp(right.key()));
-        let steps = self.statements.batch(&ops, revision, self.packet_bytes);
-        self.insist(|| self.apply_once(&batch.ops, &ops, &steps, revision)).await?;
+        let large = batch.ops.iter().any(parts::is_large);
+        if large || self.write_all(OPERATION, &batch.ops, revision, false).await? == Outcome::Parts
+        {
+            self.write_all(OPERATION, &batch.ops, revision, true).await?;
+        }
         Ok(Revision::number(revision))
     }
 
+    /// Writes all or nothing. Only `over_parts` values may be large, or replace such.
+    async fn write_all(
+        &self,
+        operation: Operation,
+        ops: &[Op],
+        revision: u64,
+        over_parts: bool,
+    ) -> Result<Outcome> {
+        let mut sorted: Vec<&Op> = ops.iter().collect();
+        sorted.sort_unstable_by(|left, right| left.key().cmp(right.key()));
+        let steps = self.statements.batch(&sorted, revision, self.packet_bytes, over_parts);
+        let all = All { operation, ops, sorted, steps, revision, over_parts };
+        self.insist(|| self.write_all_once(&all)).await
+    }
+
     /// Tries until it succeeds, fails for good, or has taken too long.
-    async fn insist<F>(&self, attempt: impl Fn() -> F) -> Result<()>
+    async fn insist<F>(&self, attempt: impl Fn() -> F) -> Result<Outcome>
     where
-        F: Future<Output = Result<(), Failed>>,
+        F: Future<Output = Result<Outcome, Failed>>,
     {
         let watch = self.env.stopwatch();
         let mut tries = 0;
         loop {
             let error = match attempt().await {
-                Ok(()) => return Ok(()),
+                Ok(outcome) => return Ok(outcome),
                 Err(Failed::Finally(error)) => return Err(error),
                 Err(Failed::Again(error)) => error,
             };
@@ -105,25 +146,30 @@ impl Store {
         }
     }
 
-    async fn write_once(&self, operation: Operation, op: &Op, revision: u64) -> Result<(), Failed> {
+    async fn write_once(
+        &self,
+        operation: Operation,
+        op: &Op,
+        revision: u64,
+    ) -> Result<Outcome, Failed> {
         let mut lease = self.pool.lease(operation).await?;
         let change = self.change(op, revision);
         let sent = AtomicBool::new(false);
         let work = async {
             let statement = lease.prepare(change.text).await?;
             sent.store(true, Ordering::Relaxed);
-            lease.execute(&statement, change.values).await
+            lease.execute(&statement, change.values, &mut Vec::new()).await
         };
         let answer = within(&self.env, self.statement_timeout, work).await;
         let sent = sent.into_inner();
         match answer {
             None => Err(late(operation, sent).into()),
-            Some(Ok(answer)) => {
+            Some(Ok(affected)) => {
                 lease.done();
-                if change.conditional && answer.affected == 0 {
+                if change.conditional && affected == 0 {
                     return Err(error::conflict(operation, op.key()).into());
                 }
-                Ok(())
+                Ok(Outcome::Done)
             }
             Some(Err(source)) if sent && error::leaves_open(&source) => {
                 Err(error::unknown(operation, source).into())
@@ -133,64 +179,72 @@ impl Store {
                 if !source.is_fatal() {
                     lease.done();
                 }
-                if error::code(&source) == Some(error::DUPLICATE) {
-                    return Err(error::conflict(operation, op.key()).into());
+                match error::code(&source) {
+                    Some(error::DUPLICATE) => Err(error::conflict(operation, op.key()).into()),
+                    Some(error::OUT_OF_RANGE) => Ok(Outcome::Parts),
+                    _ => Err(judged(operation, source)),
                 }
-                Err(judged(operation, source))
             }
         }
     }
 
-    async fn apply_once(
-        &self,
-        ops: &[Op],
-        sorted: &[&Op],
-        steps: &[Step],
-        revision: u64,
-    ) -> Result<(), Failed> {
-        const OPERATION: Operation = Operation::Apply;
-        let mut lease = self.pool.lease(OPERATION).await?;
+    async fn write_all_once(&self, all: &All<'_>) -> Result<Outcome, Failed> {
+        let operation = all.operation;
+        let mut lease = self.pool.lease(operation).await?;
         let sent = AtomicBool::new(false);
-        let work = async {
-            for (index, step) in steps.iter().enumerate() {
-                match step {
-                    Step::Text(text) => {
-                        // Only the last text commits.
-                        sent.store(index + 1 == steps.len(), Ordering::Relaxed);
-                        lease.query(text).await?;
-                    }
-                    Step::Row(place) => {
-                        let statement = lease.prepare(&self.statements.row).await?;
-                        let values = sorted.get(*place).map(|op| row_values(op, revision));
-                        lease.execute(&statement, values.unwrap_or_default()).await?;
-                    }
-                }
-            }
-            Ok(())
-        };
-        let answer: Option<mysql::Result<()>> =
-            within(&self.env, self.statement_timeout, work).await;
+        let work = self.run(&mut lease, all, &sent);
+        let answer = within(&self.env, self.statement_timeout, work).await;
         let sent = sent.into_inner();
         let source = match answer {
-            None => return Err(late(OPERATION, sent).into()),
+            None => return Err(late(operation, sent).into()),
             Some(Ok(())) => {
                 lease.done();
-                return Ok(());
+                return Ok(Outcome::Done);
             }
             Some(Err(source)) => source,
         };
         if sent && error::leaves_open(&source) {
-            return Err(error::unknown(OPERATION, source).into());
+            return Err(error::unknown(operation, source).into());
         }
         if !source.is_fatal() {
             self.roll_back(lease).await;
         }
         if error::code(&source) == Some(error::OUT_OF_RANGE) {
-            let conflict = self.conflict_in(ops).await?;
-            // None: what was in the way has changed again since.
-            return Err(conflict.map_or_else(|| Failed::Again(moved(OPERATION)), Failed::Finally));
+            return match self.conflict_in(operation, all.ops).await? {
+                Some(conflict) => Err(Failed::Finally(conflict)),
+                None if !all.over_parts => Ok(Outcome::Parts),
+                // What was in the way has changed again since.
+                None => Err(Failed::Again(moved(operation))),
+            };
         }
-        Err(judged(OPERATION, source))
+        Err(judged(operation, source))
+    }
+
+    /// Sends the steps, one after the other.
+    async fn run(&self, lease: &mut Lease, all: &All<'_>, sent: &AtomicBool) -> mysql::Result<()> {
+        let sql = &self.statements;
+        for (index, step) in all.steps.iter().enumerate() {
+            let (text, values) = match step {
+                Step::Text(text) => {
+                    // Only the last text commits.
+                    sent.store(index + 1 == all.steps.len(), Ordering::Relaxed);
+                    lease.query(text).await?;
+                    continue;
+                }
+                Step::Row(place) => {
+                    let text = if all.over_parts { &sql.row_over_parts } else { &sql.row };
+                    (text, all.sorted.get(*place).map(|op| row_values(op, all.revision)))
+                }
+                Step::Parts(place, group) => {
+                    let text = if group.1 == 1 { &sql.insert_part } else { &sql.insert_parts };
+                    let op = all.sorted.get(*place);
+                    (text, op.map(|op| parts::values(op, all.revision, *group)))
+                }
+            };
+            let statement = lease.prepare(text).await?;
+            lease.execute(&statement, values.unwrap_or_default(), &mut Vec::new()).await?;
+        }
+        Ok(())
     }
 
     /// Ends a transaction that does not happen. If that fails the connection is closed, and the
@@ -203,20 +257,20 @@ impl Store {
     }
 
     /// The conflict of the first operation whose expectation does not hold; none if all hold now.
-    async fn conflict_in(&self, ops: &[Op]) -> Result<Option<Error>> {
-        const OPERATION: Operation = Operation::Apply;
+    async fn conflict_in(&self, operation: Operation, ops: &[Op]) -> Result<Option<Error>> {
         let conditional = || ops.iter().filter(|op| *op.expect() != Expect::Any);
         let keys: Vec<&Key> = conditional().map(Op::key).collect();
-        let current = self.revisions(OPERATION, &keys).await?;
+        let current = self.revisions(operation, &keys).await?;
         let holds = |op: &&Op| op.expect().holds(current.get(op.key().as_bytes()));
         let broken = conditional().find(|op| !holds(op));
-        Ok(broken.map(|op| error::conflict(OPERATION, op.key())))
+        Ok(broken.map(|op| error::conflict(operation, op.key())))
     }
 
     fn change(&self, op: &Op, revision: u64) -> Change<'_> {
         let sql = &self.statements;
         let key = Value::Bytes(op.key().as_bytes().to_vec());
-        let expected = sql::expected(op.expect()).map(Value::UInt);
+        let columns = sql::columns(op, revision);
+        let expected = columns.expected.map(Value::UInt);
         let Op::Put { value, expect, .. } = op else {
             let (text, values) = match expected {
                 Some(expected) => (&sql.delete_revision, vec![key, expected]),
@@ -229,7 +283,7 @@ impl Store {
         match (expect, expected) {
             (Expect::Revision(_), Some(expected)) => Change {
                 text: &sql.update,
-                values: vec![size, revision, value, key, expected],
+                values: vec![size, value, revision, key, expected],
                 conditional: true,
             },
             (Expect::Absent, _) => Change {
@@ -267,15 +321,13 @@ fn is_foreign(expect: &Expect) -> bool {
 
 /// The values of [`Statements::row`](sql::Statements).
 fn row_values(op: &Op, revision: u64) -> Vec<Value> {
-    let (value, revision) = match op {
-        Op::Put { value, .. } => (value.to_vec(), revision),
-        Op::Delete { .. } | Op::Check { .. } => (Vec::new(), PLACE),
-    };
-    let expected = sql::expected(op.expect()).map_or(Value::NULL, Value::UInt);
+    let Columns { size, revision, expected, value, parts } = sql::columns(op, revision);
+    let number = |number: Option<u64>| number.map_or(Value::NULL, Value::UInt);
     let key = Value::Bytes(op.key().as_bytes().to_vec());
-    let size = Value::UInt(value.len() as u64);
-    let mut values = vec![key, size, Value::UInt(revision), expected, Value::Bytes(value)];
+    let mut values = vec![key, Value::UInt(size), Value::UInt(revision), number(expected)];
+    values.push(Value::Bytes(value.to_vec()));
     values.extend(describe::values(op));
+    values.push(number(parts));
     values
 }
 
