@@ -9,7 +9,9 @@ use std::path::Path;
 use bytes_of::noise;
 use holdall::{Engine, Name, PutItem, PutOptions, ReadOptions, WriteOptions};
 use holdall::{rebuild::RebuildOptions, verify::VerifyOptions};
-use holdall_services::{AZURITE, GCS, MARIADB, MOTO, POSTGRES, RCLONE, REDIS, Service, shared};
+use holdall_services::{
+    AZURITE, DYNAMODB, GCS, MARIADB, MOTO, POSTGRES, RCLONE, REDIS, Service, shared,
+};
 
 /// The emulator's key is published in its manual.
 const AZURITE_KEY: &str = "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVEr\
@@ -134,4 +136,24 @@ async fn catalog_in_mariadb_data_in_files() {
     let catalog = |table: String| format!("{database}&table={table}");
     let data = format!("file://{}", folder(root.path(), "data"));
     lives(&catalog(word()), &catalog(word()), &data).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn catalog_in_dynamodb_data_in_slatedb() {
+    let root = tempfile::tempdir().unwrap();
+    let endpoint = format!("http://127.0.0.1:{}", port(&DYNAMODB));
+    let key = "access_key_id=holdall&secret_access_key=holdall";
+    let catalog =
+        |prefix| format!("dynamodb://holdall/{prefix}?region=us-east-1&endpoint={endpoint}&{key}");
+    let data = format!("slatedb://{}", folder(root.path(), "data"));
+    lives(&catalog(word()), &catalog(word()), &data).await;
+}
+
+#[cfg(feature = "rocksdb")]
+#[tokio::test(flavor = "multi_thread")]
+async fn catalog_in_slatedb_data_in_rocksdb() {
+    let root = tempfile::tempdir().unwrap();
+    let catalog = |name| format!("slatedb://{}", folder(root.path(), name));
+    let data = format!("rocksdb://{}", folder(root.path(), "data"));
+    lives(&catalog("one"), &catalog("two"), &data).await;
 }
