@@ -16,8 +16,9 @@ use crate::store::Store;
 
 /// When a page has this many bytes it ends, however few rows it has.
 const PAGE_BYTES: usize = 32 << 20;
-/// How many parts are asked for at once: their bytes are in memory twice for a moment.
-const PARTS_AT_ONCE: usize = 32;
+/// How many parts are asked for at once: their bytes are in memory twice for a moment. With more,
+/// the allocator would give the room back to the system each time, and be slow to get it again.
+const PARTS_AT_ONCE: usize = 4;
 
 /// How far to look.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

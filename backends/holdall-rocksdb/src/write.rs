@@ -52,9 +52,11 @@ impl Store {
             Err(error) => return sets.iter().map(|_| Err(error.clone())).collect(),
         };
         let last = self.revision.load(Ordering::Acquire);
+        // A batch that grows while large values go into it copies them again and again.
+        let step = |set: &Set| set.bytes() + (STEP_BYTES as usize) * set.ops.len();
         let mut changes = Changes {
             store: self,
-            batch: WriteBatch::default(),
+            batch: WriteBatch::with_capacity_bytes(sets.iter().map(step).sum()),
             written: HashMap::new(),
             revision: last,
             free,
