@@ -74,8 +74,7 @@ impl ObjectBackend {
         })?;
         let opened = Self {
             profile: profile(config.engine(), config.options())?,
-            names: Names::new(config.options())
-                .map_err(|error| error.with_location(&location))?,
+            names: Names::new(config.options()).map_err(|error| error.with_location(&location))?,
             options: config.options().clone(),
             by: config.revision_by(),
             missing: config.missing(),
@@ -108,8 +107,7 @@ impl ObjectBackend {
         let location = Location::from_path("object-store", &format!("/{}", options.prefix));
         let opened = Self {
             profile: profile("object-store", &options)?,
-            names: Names::new(&options)
-                .map_err(|error| error.with_location(&location))?,
+            names: Names::new(&options).map_err(|error| error.with_location(&location))?,
             by,
             missing: format!("there is no bucket behind {store}; make it"),
             reads: Arc::clone(&store),

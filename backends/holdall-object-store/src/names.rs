@@ -156,6 +156,12 @@ impl Names {
             Bound::Included(start) => self.before(self.name_in(area, start)),
             Bound::Unbounded => None,
         };
+        // Nothing in a folder is before its slash; Garage lists nothing at all from there.
+        let inside = |at: &Path| match &folder {
+            Some(folder) => *at.as_ref() > *format!("{folder}/"),
+            None => true,
+        };
+        let offset = offset.filter(inside);
         Some(Scan { folder, offset })
     }
 
@@ -323,7 +329,10 @@ mod tests {
         assert_eq!(scan.offset.unwrap().as_ref(), "p/v/seg-6~~");
         let scan = names.scan(Area::Plain, &List::prefix("v/").after("v/x")).unwrap();
         assert_eq!(scan.offset.unwrap().as_ref(), "p/v/x");
-        assert_eq!(names.scan(Area::Plain, &List::prefix("v/")).unwrap().offset, None);
+        for all in [List::prefix("v/"), List::prefix("v/").after("v/"), List::prefix("v/").at("v")]
+        {
+            assert_eq!(names.scan(Area::Plain, &all).unwrap().offset, None, "{all:?}");
+        }
         assert_eq!(names.scan(Area::Plain, &List::prefix("a//b")), None);
     }
 
@@ -346,7 +355,11 @@ mod tests {
         let offset = names.scan(Area::Plain, &after).unwrap().offset.unwrap();
         assert_eq!(offset.as_ref().len(), 471, "the store is asked for no longer name either");
         let odd = Key::parse("é".repeat(300)).unwrap();
-        assert_eq!(Names::new(&options("", false)).unwrap().place(&odd), None, "too long in hexadecimal");
+        assert_eq!(
+            Names::new(&options("", false)).unwrap().place(&odd),
+            None,
+            "too long in hexadecimal"
+        );
         assert!(Names::new(&options(&"p".repeat(895), false)).is_ok());
         for prefix in [&"p".repeat(896), "a//b", "/a", "a/", "..", "a/./b", "a\n"] {
             assert!(Names::new(&options(prefix, false)).is_err(), "{prefix}");
