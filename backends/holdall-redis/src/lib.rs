@@ -2,7 +2,8 @@
 //!
 //! ```text
 //!   read    one command, several sent as one, or a script that reads ─► a connection for reads
-//!   write   one script a batch: check all, then do all ─► a connection for writes [─► WAIT]
+//!   write   one script a batch, which small puts that wait at the same time share:
+//!           check all, then do all ─► a connection for writes [─► WAIT]
 //! ```
 //!
 //! What a server can lose is read from its settings when it is opened. A server that can lose
@@ -17,15 +18,17 @@ mod live;
 mod row;
 mod script;
 mod server;
+mod write;
 
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use holdall_core::waiting::Gathering;
 use holdall_core::{
     Backend, BackendExt, Batch, ByteRange, Bytes, Conditions, Env, Error, ErrorKind, Expect, Find,
-    Health, KEY_BYTES_MAX, Key, List, Location, Object, Op, Operation, Page, Profile, Reach,
-    Result, Revision, Row,
+    Health, KEY_BYTES_MAX, Key, List, Object, Op, Operation, Page, Profile, Reach, Result,
+    Revision, Row,
 };
 use redis::{ClientTlsConfig, TlsCertificates, Value};
 
@@ -36,7 +39,8 @@ use dial::Dial;
 use error::{Effect, Failure};
 use link::Link;
 use live::{Call, Wait};
-use row::{Names, Nonce, REVISION_BYTES, damaged, object, revision};
+use row::{Names, REVISION_BYTES, damaged, object, revision};
+use write::Writer;
 
 /// How often a part is asked for that somebody writes at the same time.
 const PART_TRIES: usize = 3;
@@ -47,12 +51,9 @@ pub struct Redis {
     profile: Profile,
     persistence: Persistence,
     lost: Option<String>,
-    names: Names,
     dial: Arc<Dial>,
     reads: Link,
-    writes: Link,
-    location: Location,
-    env: Env,
+    writer: Arc<Writer>,
 }
 
 impl Redis {
@@ -94,8 +95,9 @@ impl Redis {
             durability: persistence.durability(),
         };
         let lost = live.survey.lost_since_opened();
-        let env = env.clone();
-        let redis = Self { profile, persistence, lost, names, dial, reads, writes, location, env };
+        let (env, gathering) = (env.clone(), Gathering::default());
+        let writer = Arc::new(Writer { names, link: writes, location, env, gathering });
+        let redis = Self { profile, persistence, lost, dial, reads, writer };
         redis.note_opening(live.survey.run()).await?;
         Ok(redis)
     }
@@ -103,9 +105,9 @@ impl Redis {
     /// Tries the user's permissions and notes the server's run. A server without room is opened
     /// all the same: how else could room be made.
     async fn note_opening(&self, run: &str) -> Result<()> {
-        let nonce = self.nonce();
-        let call = |by| script::open(&self.names, &nonce, run, by);
-        match self.writes.ask(Effect::Writes, call).await {
+        let nonce = self.writer.nonce();
+        let call = |by| script::open(self.names(), &nonce, run, by);
+        match self.writer.link.ask(Effect::Writes, call).await {
             Err(failure) if failure.kind != ErrorKind::Full => Err(failure.at(Operation::Open)),
             _ => Ok(()),
         }
@@ -122,16 +124,16 @@ impl Redis {
         self.lost.as_deref()
     }
 
-    fn nonce(&self) -> Nonce {
-        self.env.random()
+    fn names(&self) -> &Names {
+        &self.writer.names
     }
 
     async fn get_all(&self, key: &Key) -> Result<Option<Object>, Failure> {
-        found(self.reads.ask(Effect::Reads, |_| script::get(&self.names, key)).await?)
+        found(self.reads.ask(Effect::Reads, |_| script::get(self.names(), key)).await?)
     }
 
     async fn get_part(&self, key: &Key, range: ByteRange) -> Result<Option<Object>, Failure> {
-        let calls = |_| Call::Together(script::get_range(&self.names, key, range));
+        let calls = |_| Call::Together(script::get_range(self.names(), key, range));
         for _ in 0..PART_TRIES {
             let said = self.reads.ask(Effect::Reads, calls).await?;
             if let Part::Of(found) = found_part(said)? {
@@ -146,26 +148,8 @@ impl Redis {
         Ok(Some(object))
     }
 
-    async fn write(&self, operation: Operation, ops: &[Op]) -> Result<Revision> {
-        let nonce = self.nonce();
-        let call = |by| script::write(&self.names, &nonce, ops, by);
-        let said = self.writes.ask(Effect::Writes, call).await;
-        match said.map_err(|failure| self.failed(operation, failure))? {
-            Value::Int(0) => Ok(revision(&nonce)),
-            Value::Int(place) => Err(self.conflict(operation, ops, place)),
-            _ => Err(self.failed(operation, not_understood(ErrorKind::Unknown))),
-        }
-    }
-
-    fn conflict(&self, operation: Operation, ops: &[Op], place: i64) -> Error {
-        let message = "the key is not as expected; read it again and decide";
-        let error = Error::conflict(operation, message).with_location(&self.location);
-        let at = usize::try_from(place - 1).unwrap_or(usize::MAX);
-        ops.get(at).map(Op::key).into_iter().fold(error, Error::with_key)
-    }
-
     fn failed(&self, operation: Operation, failure: Failure) -> Error {
-        failure.at(operation).with_location(&self.location)
+        self.writer.failed(operation, failure)
     }
 
     fn page(&self, said: Value, values: bool) -> Result<Page, Failure> {
@@ -199,7 +183,7 @@ impl Backend for Redis {
     }
 
     async fn get(&self, key: &Key, range: ByteRange) -> Result<Option<Object>> {
-        range.clip(u64::MAX).map_err(|e| e.with_key(key).with_location(&self.location))?;
+        range.clip(u64::MAX).map_err(|e| e.with_key(key).with_location(&self.writer.location))?;
         let found = match range == ByteRange::ALL {
             true => self.get_all(key).await,
             false => self.get_part(key, range).await,
@@ -211,7 +195,7 @@ impl Backend for Redis {
         if keys.is_empty() {
             return Ok(Vec::new());
         }
-        let said = self.reads.ask(Effect::Reads, |_| script::get_many(&self.names, keys)).await;
+        let said = self.reads.ask(Effect::Reads, |_| script::get_many(self.names(), keys)).await;
         let found = said.and_then(|said| match said {
             Value::Array(all) if all.len() == keys.len() => all.into_iter().map(found).collect(),
             _ => Err(not_understood(ErrorKind::Unavailable)),
@@ -221,18 +205,17 @@ impl Backend for Redis {
 
     async fn put(&self, key: &Key, value: Bytes, expect: Expect) -> Result<Revision> {
         self.check_limits(Operation::Put, key, value.len())?;
-        let op = Op::put(key.clone(), value, expect);
-        self.write(Operation::Put, &[op]).await
+        self.writer.put(Op::put(key.clone(), value, expect)).await
     }
 
     async fn delete(&self, key: &Key, expect: Expect) -> Result<()> {
         let op = Op::Delete { key: key.clone(), expect };
-        self.write(Operation::Delete, &[op]).await.map(drop)
+        self.writer.write(Operation::Delete, &[op]).await.map(drop)
     }
 
     async fn list(&self, list: &List) -> Result<Page> {
         list.check()?;
-        let call = |by| script::list(&self.names, list, by);
+        let call = |by| script::list(self.names(), list, by);
         let said = self.reads.ask(Effect::Reads, call).await;
         let page = said.and_then(|said| self.page(said, list.values));
         page.map_err(|failure| self.failed(Operation::List, failure))
@@ -245,9 +228,9 @@ impl Backend for Redis {
     async fn apply(&self, batch: Batch) -> Result<Revision> {
         self.check_batch(&batch)?;
         if batch.is_empty() {
-            return Ok(revision(&self.nonce()));
+            return Ok(revision(&self.writer.nonce()));
         }
-        self.write(Operation::Apply, &batch.ops).await
+        self.writer.write(Operation::Apply, &batch.ops).await
     }
 
     async fn health(&self) -> Result<Health> {

@@ -3,6 +3,9 @@
 
 mod support;
 
+use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use holdall_core::{Backend, BackendExt, Batch, ByteRange, Bytes, ErrorKind, Expect};
 use holdall_redis::{Config, Redis};
 use holdall_services::start;
@@ -257,7 +260,7 @@ async fn limits_hold_at_their_edges() {
     assert_eq!(rows.len(), redis.profile().batch_ops_max + 2);
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+#[tokio::test]
 async fn a_part_is_of_one_value_while_others_write_it() {
     let server = own();
     let redis = open(&at(server.port)).await.unwrap();
@@ -265,23 +268,27 @@ async fn a_part_is_of_one_value_while_others_write_it() {
     let hot = key("hot");
     let value = |letter: u8| Bytes::from(vec![letter; 1000 + usize::from(letter)]);
     writer.put(&hot, value(0), Expect::Any).await.unwrap();
-    let writing = tokio::spawn(async move {
+    let done = AtomicBool::new(false);
+    let writing = async {
         for turn in 0..600_u16 {
-            let letter = (turn % 200) as u8;
             if turn % 50 == 0 {
-                writer.delete(&key("hot"), Expect::Any).await.unwrap();
+                writer.delete(&hot, Expect::Any).await.unwrap();
             }
-            writer.put(&key("hot"), value(letter), Expect::Any).await.unwrap();
+            writer.put(&hot, value((turn % 200) as u8), Expect::Any).await.unwrap();
         }
-    });
-    let mut seen = std::collections::BTreeSet::new();
-    while !writing.is_finished() {
-        let Some(part) = redis.get(&hot, ByteRange::new(500, 900)).await.unwrap() else { continue };
-        let letter = part.value[0];
-        assert_eq!(part.size, 1000 + u64::from(letter), "the size is of another value");
-        assert!(part.value.len() == 400 && part.value.iter().all(|byte| *byte == letter));
-        seen.insert(letter);
-    }
-    writing.await.unwrap();
+        done.store(true, Ordering::SeqCst);
+    };
+    let mut seen = BTreeSet::new();
+    let reading = async {
+        while !done.load(Ordering::SeqCst) {
+            let part = redis.get(&hot, ByteRange::new(500, 900)).await.unwrap();
+            let Some(part) = part else { continue };
+            let letter = part.value[0];
+            assert_eq!(part.size, 1000 + u64::from(letter), "the size is of another value");
+            assert!(part.value.len() == 400 && part.value.iter().all(|byte| *byte == letter));
+            seen.insert(letter);
+        }
+    };
+    futures::join!(writing, reading);
     assert!(seen.len() > 1, "it was not written while it was read");
 }

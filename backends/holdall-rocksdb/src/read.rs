@@ -18,7 +18,7 @@ use crate::store::Store;
 const PAGE_BYTES: usize = 32 << 20;
 /// How many parts are asked for at once: their bytes are in memory twice for a moment. With more,
 /// the allocator would give the room back to the system each time, and be slow to get it again.
-const PARTS_AT_ONCE: usize = 4;
+const PARTS_AT_ONCE: usize = 1;
 
 /// How far to look.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

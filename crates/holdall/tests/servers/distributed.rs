@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use futures::future::join_all;
 use holdall::{Backend, ErrorKind, PutOptions, Result, Volume};
-use holdall_core::{Conditions, async_trait};
+use holdall_core::{Conditions, List, async_trait};
 use holdall_services::Garage;
 use holdall_testkit::conformance::{Fixture, Outcome, random_prefix, run_fixture};
 use holdall_volume::gc::GcOptions;
@@ -83,6 +83,18 @@ async fn put_all(volume: &Volume, round: u64, count: u64) -> (Vec<(String, u64)>
     (done, refused)
 }
 
+/// Waits until the node has found the others again: it looks for them every minute or so.
+async fn reconnected(store: &dyn Backend) {
+    for _ in 0..100 {
+        match store.list(&List::prefix("").limit(1)).await {
+            Ok(_) => return,
+            Err(error) => assert_eq!(error.kind(), ErrorKind::Unavailable, "{error:?}"),
+        }
+        holdall::env().sleep(Duration::from_secs(2)).await;
+    }
+    panic!("the nodes do not find each other");
+}
+
 async fn survives(garage: &mut Garage) {
     let folder = tempfile::tempdir().unwrap();
     let data = location(garage, 1, "&probe=off&conditional=none&timeout=5s");
@@ -110,7 +122,10 @@ async fn survives(garage: &mut Garage) {
     assert!(done.is_empty() && refused == 4, "{done:?}");
     garage.restart(0).unwrap();
     garage.restart(2).unwrap();
-    there.extend(put_all(&volume, 4, 40).await.0);
+    reconnected(engine.data().as_ref()).await;
+    let (done, refused) = put_all(&volume, 4, 40).await;
+    assert_eq!(refused, 0, "all nodes are back");
+    there.extend(done);
     volume.gc(GcOptions::default()).await.unwrap();
     let held = present(&volume).await.unwrap();
     for (text, seed) in &there {
