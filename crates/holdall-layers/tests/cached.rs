@@ -11,7 +11,7 @@ use far::Far;
 use futures::channel::oneshot;
 use futures::future::{BoxFuture, join_all};
 use holdall_core::{
-    Backend, BackendExt, Batch, ByteRange, Bytes, Env, ErrorKind, Expect, Key, Memory,
+    Backend, BackendExt, Batch, ByteRange, Bytes, Env, ErrorKind, Expect, Key, Memory, Row,
 };
 use holdall_layers::{CacheSettings, Cached, Writes};
 use holdall_testkit::sim::{seeds, simulate};
@@ -393,7 +393,9 @@ fn a_front_holds_the_bytes_of_the_back_and_is_believed_after_reopening_for_names
         }
         let rows = front.list_all("", true).await.unwrap();
         assert_eq!(rows.len(), 2);
-        assert!(rows.iter().all(|row| in_back.contains(&row.object.as_ref().unwrap().value)));
+        // Each behind its checksum.
+        let value = |row: &Row| row.object.as_ref().unwrap().value.slice(4..);
+        assert!(rows.iter().all(|row| in_back.contains(&value(row))));
         drop(cache);
 
         let (cache, calls) = open().await;
@@ -410,6 +412,63 @@ fn a_front_holds_the_bytes_of_the_back_and_is_believed_after_reopening_for_names
         back.delete(&key("seg/1"), Expect::Any).await.unwrap();
         let (cache, _) = open().await;
         assert_eq!(get(&*cache, "seg/1").await, None);
+    });
+}
+
+/// Turns one bit of the only row in front, and says what the row was before.
+async fn spoil(front: &dyn Backend, at: usize) -> Row {
+    let row = front.list_all("cache/", true).await.unwrap().remove(0);
+    let mut bytes = row.object.as_ref().unwrap().value.to_vec();
+    bytes[at] ^= 1;
+    front.put(&row.key, bytes.into(), Expect::Any).await.unwrap();
+    row
+}
+
+#[test]
+fn a_copy_that_rots_in_front_is_read_anew_and_mended() {
+    simulate(12, |env| async move {
+        let back: Arc<dyn Backend> = Arc::new(Memory::new());
+        let front: Arc<dyn Backend> = Arc::new(Memory::new());
+        let settings = CacheSettings { memory_bytes: 0, value_bytes_max: 1 << 20, ..once() };
+        let calls = Recording::new(Arc::clone(&back));
+        let recorded: Arc<dyn Backend> = Arc::new(calls.clone());
+        let cache = Cached::open(recorded, Some(Arc::clone(&front)), settings, &env).await.unwrap();
+        let name = key("seg/1");
+        let value: Bytes = (0..200_000_u32).map(|at| (at % 251) as u8).collect();
+        cache.put(&name, value.clone(), Expect::Absent).await.unwrap();
+        calls.take();
+        let whole = |range: ByteRange| {
+            let place = range.clip(value.len() as u64).unwrap();
+            value.slice(place.start as usize..place.end as usize)
+        };
+        let (first, last) = (ByteRange::new(10, 5000), ByteRange::new(140_000, 199_000));
+        for (round, (at, range)) in
+            [(100, ByteRange::ALL), (199_990, ByteRange::ALL), (150_000, last), (2, first)]
+                .into_iter()
+                .enumerate()
+        {
+            let row = spoil(&*front, at).await;
+            if range == last {
+                // Other blocks are whole.
+                assert_eq!(cache.get(&name, first).await.unwrap().unwrap().value, whole(first));
+                calls.assert_calls(&[]);
+            }
+            assert_eq!(cache.get(&name, range).await.unwrap().unwrap().value, whole(range));
+            assert!(calls.count(Method::Get) > 0, "the back was asked");
+            // A range brings in the whole value behind its reader's back.
+            env.sleep(Duration::from_secs(1)).await;
+            calls.take();
+            let counts = cache.counts();
+            assert_eq!((counts.damaged, counts.failures), (round as u64 + 1, 0));
+            let mended = front.list_all("cache/", true).await.unwrap();
+            assert_eq!(mended.len(), 1);
+            assert_eq!(mended[0].key, row.key);
+            assert_eq!(mended[0].object.as_ref().unwrap().value, row.object.unwrap().value);
+            assert_eq!(cache.get_all(&name).await.unwrap().unwrap().value, value);
+            calls.assert_calls(&[]);
+        }
+        let note = cache.health().await.unwrap().notes.pop().unwrap();
+        assert!(note.contains("4 damaged copies"), "{note}");
     });
 }
 

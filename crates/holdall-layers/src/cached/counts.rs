@@ -21,6 +21,9 @@ pub struct CacheCounts {
     pub overtaken: u64,
     /// Failed reads and writes of the disk or the backend in front. The back had the answer.
     pub failures: u64,
+    /// Copies in front whose bytes were not those that were kept. They were dropped, and the back
+    /// had the answer.
+    pub damaged: u64,
     /// Value bytes of the answers that were hits.
     pub hit_bytes: u64,
 }
@@ -45,6 +48,7 @@ pub(super) struct Counters {
     pub(super) fills: AtomicU64,
     pub(super) overtaken: AtomicU64,
     pub(super) failures: AtomicU64,
+    pub(super) damaged: AtomicU64,
     pub(super) hit_bytes: AtomicU64,
 }
 
@@ -64,6 +68,7 @@ impl Counters {
             fills: self.fills.load(Relaxed),
             overtaken: self.overtaken.load(Relaxed),
             failures: self.failures.load(Relaxed),
+            damaged: self.damaged.load(Relaxed),
             hit_bytes: self.hit_bytes.load(Relaxed),
         }
     }

@@ -55,7 +55,8 @@ pub(super) trait Copies: Send + Sync + std::fmt::Debug {
     /// The copy that is kept under the key, with at least the asked range.
     ///
     /// # Errors
-    /// Those of the disk or backend; the back has everything that is here.
+    /// Those of the disk or backend; the back has everything that is here. `Corrupt` where a copy
+    /// was damaged, which is then dropped.
     async fn load(&self, key: &Key, range: ByteRange) -> Result<Option<Held>>;
 
     /// Keeps a whole value in place of an earlier one.

@@ -23,6 +23,10 @@
 //! - Absence is not kept, and neither is an error: what the back answers is the answer. A disk or
 //!   front that fails is passed by, counted, and told by `health`; the back has all that it had.
 //!
+//! What is read of a disk or front is compared with the checksum that was kept with it; a copy that
+//! does not match is dropped, counted, and read from the back anew. Copies in memory are of checked
+//! bytes, and are not checked again.
+//!
 //! Copies are the very bytes that the back holds. A volume hands its backends sealed frames and
 //! segments, so the copies of a sealed volume are sealed.
 //!
@@ -30,6 +34,7 @@
 //! disk or front also the revisions of the 100,000 keys used last (about 20 MiB) and the index of
 //! what lies there (30 bytes a value on disk, 200 in front); and the values being read.
 
+mod blocks;
 mod counts;
 mod disk;
 mod flights;
@@ -325,11 +330,15 @@ impl Backend for Cached {
         let copies = self.shared.copies.as_ref().map(|copies| format!(", {}", copies.note()));
         let doubted = self.shared.guard.doubted();
         health.notes.push(format!(
-            "cache: {} hits, {} misses, {} failures, {memory} bytes in memory{}{}",
+            "cache: {} hits, {} misses, {} failures, {memory} bytes in memory{}{}{}",
             counts.memory_hits + counts.kept_hits,
             counts.misses,
             counts.failures,
             copies.unwrap_or_default(),
+            match counts.damaged {
+                0 => String::new(),
+                damaged => format!(", {damaged} damaged copies in front were read anew"),
+            },
             if doubted > 0 { ", some keys in doubt after writes of unknown outcome" } else { "" }
         ));
         Ok(health)

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use holdall_core::{ByteRange, Key, Object, Result, Revision};
+use holdall_core::{ByteRange, ErrorKind, Key, Object, Result, Revision};
 
 use super::Shared;
 use super::counts::count;
@@ -27,8 +27,10 @@ impl Shared {
     /// A copy that is kept further off, and was not kept by another one of other keys' promises.
     async fn further_off(&self, key: &Key, range: ByteRange) -> Option<Held> {
         let found = self.copies.as_ref()?.load(key, range).await;
-        let found = found.unwrap_or_else(|_| {
-            count(&self.counters.failures);
+        let found = found.unwrap_or_else(|error| {
+            let counters = &self.counters;
+            let is_damage = error.kind() == ErrorKind::Corrupt;
+            count(if is_damage { &counters.damaged } else { &counters.failures });
             None
         });
         found.filter(|held| !held.earlier || self.settings.is_written_once(key.as_str()))
