@@ -21,7 +21,7 @@ pub struct GcsConfig {
     pub service_account_path: Option<String>,
     /// That key itself, as JSON.
     pub service_account_key: Option<String>,
-    /// The file with application credentials: a person's, or a workload identity's.
+    /// The file with application credentials: a service account's, or a person's.
     ///
     /// Without any of these three the default chain is asked: environment, the well-known file,
     /// the metadata server of the machine or pod.

@@ -59,8 +59,7 @@ impl Told {
         let remembered = Arc::clone(&asked);
         let serve = move || {
             for stream in listener.incoming().flatten() {
-                let head = serve_one(stream, &answer);
-                remembered.lock().unwrap().extend(head);
+                serve_one(stream, &remembered, &answer);
             }
         };
         // It ends with the test's process.
@@ -71,19 +70,29 @@ impl Told {
 
     /// The heads of all requests, in lower case.
     pub(crate) fn asked(&self) -> Vec<String> {
+        self.asked_as_sent().into_iter().map(|head| head.to_lowercase()).collect()
+    }
+
+    /// The heads of all requests.
+    pub(crate) fn asked_as_sent(&self) -> Vec<String> {
         self.asked.lock().unwrap().clone()
     }
 }
 
-fn serve_one(mut stream: TcpStream, answer: impl Fn(&str) -> (u16, String)) -> Option<String> {
+fn serve_one(
+    mut stream: TcpStream,
+    asked: &Mutex<Vec<String>>,
+    answer: impl Fn(&str) -> (u16, String),
+) -> Option<()> {
     let mut bytes = Vec::new();
     let mut buffer = [0; 4096];
     let (head, length) = loop {
         let read = stream.read(&mut buffer).ok().filter(|read| *read > 0)?;
         bytes.extend_from_slice(&buffer[..read]);
-        let text = String::from_utf8_lossy(&bytes).to_lowercase();
+        let text = String::from_utf8_lossy(&bytes);
         if let Some((head, _)) = text.split_once("\r\n\r\n") {
-            let length = head.split_once("content-length: ").map_or("0", |(_, rest)| rest);
+            let lower = head.to_lowercase();
+            let length = lower.split_once("content-length: ").map_or("0", |(_, rest)| rest);
             let length: usize = length.lines().next().unwrap().trim().parse().unwrap();
             break (head.to_owned(), head.len() + 4 + length);
         }
@@ -92,12 +101,13 @@ fn serve_one(mut stream: TcpStream, answer: impl Fn(&str) -> (u16, String)) -> O
         let read = stream.read(&mut buffer).ok().filter(|read| *read > 0)?;
         bytes.extend_from_slice(&buffer[..read]);
     }
-    let (status, body) = answer(head.lines().next().unwrap());
+    // Before the answer, so that whoever has it finds the question here.
+    asked.lock().unwrap().push(head.clone());
+    let (status, body) = answer(&head.lines().next().unwrap().to_lowercase());
     let answer = format!(
         "HTTP/1.1 {status} Told\r\nContent-Length: {}\r\nConnection: close\r\n\
          ETag: \"told\"\r\n\r\n{body}",
         body.len()
     );
-    let _ = stream.write_all(answer.as_bytes());
-    Some(head)
+    stream.write_all(answer.as_bytes()).ok()
 }
