@@ -154,7 +154,9 @@ impl ObjectBackend {
         }
         // Whole seconds are compared, and the answer took its time.
         if found.clock.abs() > 2 {
-            self.notes.push(format!("the store's clock is {} s ahead", found.clock));
+            let way = if found.clock > 0 { "ahead" } else { "behind" };
+            let seconds = found.clock.unsigned_abs();
+            self.notes.push(format!("the store's clock is {seconds} s {way}"));
         }
         Ok(self)
     }

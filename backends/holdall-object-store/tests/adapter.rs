@@ -6,6 +6,7 @@ mod common;
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use common::key;
 use futures::stream::BoxStream;
@@ -36,15 +37,25 @@ enum Wrong {
     ListsMixed,
     /// Lists nothing.
     ListsNothing,
+    /// Shows what was there before the last write.
+    ReadsStale,
+    /// Says times that are hours off.
+    ClockAhead,
+    ClockBehind,
     /// Its uploads in parts fail at the second part.
     PartsFail,
     /// Its uploads in parts never end.
     PartsHang,
 }
 
+/// How far off a clock is that is wrong.
+const HOURS: Duration = Duration::from_secs(3 * 60 * 60);
+
 #[derive(Debug)]
 struct Strange {
     inner: InMemory,
+    /// What was there before the last write, where that is what is read.
+    before: InMemory,
     wrong: Wrong,
     env: Env,
     aborted: Arc<AtomicUsize>,
@@ -69,9 +80,14 @@ impl ObjectStore for Strange {
                 if self.inner.head(path).await.is_err() {
                     options.mode = PutMode::Overwrite;
                 }
-                self.env.sleep(std::time::Duration::from_millis(2)).await;
+                self.env.sleep(Duration::from_millis(2)).await;
             }
             (Wrong::TakesAnyRevision, PutMode::Update(_)) => options.mode = PutMode::Overwrite,
+            (Wrong::ReadsStale, _) => {
+                if let Ok(found) = self.inner.get(path).await {
+                    self.before.put(path, found.bytes().await?.into()).await?;
+                }
+            }
             _ => {}
         }
         self.inner.put_opts(path, payload, options).await
@@ -88,7 +104,18 @@ impl ObjectStore for Strange {
     }
 
     async fn get_opts(&self, path: &Path, options: GetOptions) -> Result<GetResult> {
-        self.inner.get_opts(path, options).await
+        if self.wrong == Wrong::ReadsStale
+            && let Ok(found) = self.before.get_opts(path, options.clone()).await
+        {
+            return Ok(found);
+        }
+        let mut found = self.inner.get_opts(path, options).await?;
+        match self.wrong {
+            Wrong::ClockAhead => found.meta.last_modified += HOURS,
+            Wrong::ClockBehind => found.meta.last_modified -= HOURS,
+            _ => {}
+        }
+        Ok(found)
     }
 
     fn delete_stream(
@@ -169,7 +196,8 @@ impl MultipartUpload for Parts {
 
 fn strange(wrong: Wrong) -> Arc<Strange> {
     let env = holdall_runtime::env();
-    Arc::new(Strange { inner: InMemory::new(), wrong, env, aborted: Arc::default() })
+    let (inner, before) = (InMemory::new(), InMemory::new());
+    Arc::new(Strange { inner, before, wrong, env, aborted: Arc::default() })
 }
 
 async fn open(store: &Arc<Strange>, options: Options) -> holdall_core::Result<ObjectBackend> {
@@ -202,6 +230,30 @@ async fn a_store_that_does_not_list_what_is_there_is_refused() {
     let error = open(&strange(Wrong::ListsNothing), Options::default()).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Unsupported);
     assert!(error.message().contains("does not list"), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_store_that_does_not_show_what_was_just_written_is_refused() {
+    let error = open(&strange(Wrong::ReadsStale), Options::default()).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unsupported);
+    assert!(error.message().contains("does not show what was just written"), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_clock_that_is_hours_off_is_told() {
+    for (wrong, word) in [(Wrong::ClockAhead, "ahead"), (Wrong::ClockBehind, "behind")] {
+        let store = open(&strange(wrong), Options::default()).await.unwrap();
+        let notes = store.health().await.unwrap().notes;
+        let clock: Vec<&String> = notes.iter().filter(|note| note.contains("clock")).collect();
+        assert_eq!(clock.len(), 1, "{notes:?}");
+        assert!(clock[0].ends_with(word), "{clock:?}");
+        let seconds = clock[0].split(' ').find_map(|part| part.parse::<u64>().ok()).unwrap();
+        // However long the answer took.
+        assert!(seconds.abs_diff(HOURS.as_secs()) < HOURS.as_secs() / 2, "{clock:?}");
+    }
+    let store = open(&strange(Wrong::Nothing), Options::default()).await.unwrap();
+    let notes = store.health().await.unwrap().notes;
+    assert!(notes.iter().all(|note| !note.contains("clock")), "{notes:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -244,12 +296,12 @@ async fn an_upload_that_fails_or_is_dropped_is_aborted() {
     let store = open(&hanging, options).await.unwrap();
     let name = key("k");
     let put = store.put(&name, value, Expect::Any);
-    let pause = env.sleep(std::time::Duration::from_millis(20));
+    let pause = env.sleep(Duration::from_millis(20));
     let _ = futures::future::select(put, pause).await;
     for strange in [failing, hanging] {
         // The abort runs in the background.
         while strange.aborted.load(Ordering::SeqCst) == 0 {
-            env.sleep(std::time::Duration::from_millis(1)).await;
+            env.sleep(Duration::from_millis(1)).await;
         }
         assert_eq!(strange.aborted.load(Ordering::SeqCst), 1);
     }
