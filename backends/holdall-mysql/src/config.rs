@@ -321,4 +321,21 @@ mod tests {
         let named: Vec<&str> = rows.filter_map(|row| row.split('`').next()).collect();
         assert_eq!(named, OPTIONS);
     }
+
+    /// Every default that the page names, written out, changes nothing.
+    #[test]
+    fn the_page_says_the_defaults() {
+        let page = include_str!("../../../docs/backends/mysql.md");
+        let without = parse("mysql://holdall@db/holdall").unwrap();
+        for row in page.lines().filter(|line| line.starts_with("| `")) {
+            let name = row.split('`').nth(1).unwrap();
+            if ["password", "tls_ca"].contains(&name) {
+                continue;
+            }
+            let default = row.trim_end_matches(" |").rsplit("| ").next().unwrap().replace('`', "");
+            let with =
+                Location::parse("mysql://holdall@db/holdall").unwrap().with_option(name, &default);
+            assert_eq!(Config::from_location(&with).unwrap(), without, "{name}={default}");
+        }
+    }
 }

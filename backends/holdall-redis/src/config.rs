@@ -337,4 +337,21 @@ mod tests {
         documented.sort_unstable();
         assert_eq!(documented, OPTIONS);
     }
+
+    /// Every default that the page names, written out, changes nothing.
+    #[test]
+    fn the_page_says_the_defaults() {
+        let page = include_str!("../../../docs/backends/redis.md");
+        let (_, settings) = page.split_once("## Settings").unwrap();
+        let without = Config::new("host", 6379);
+        for row in settings.lines().filter(|line| line.starts_with("| `")) {
+            let name = row.split('`').nth(1).unwrap();
+            if ["password", "tls_ca", "tls_cert", "tls_key"].contains(&name) {
+                continue;
+            }
+            let default = row.trim_end_matches(" |").rsplit("| ").next().unwrap().replace('`', "");
+            let with = Location::parse("redis://host").unwrap().with_option(name, &default);
+            assert_eq!(Config::from_location(&with).unwrap(), without, "{name}={default}");
+        }
+    }
 }

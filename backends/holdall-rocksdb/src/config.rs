@@ -297,6 +297,20 @@ mod tests {
         }
     }
 
+    /// Every default that the page names, written out, changes nothing.
+    #[test]
+    fn the_page_says_the_defaults() {
+        let page = include_str!("../../../docs/backends/rocksdb.md");
+        let without = parse("rocksdb:///srv/data").unwrap();
+        let table = page.split("| option | meaning | default |").nth(1).unwrap();
+        for row in table.trim_start().lines().skip(1).take_while(|line| line.starts_with("| `")) {
+            let name = row.split('`').nth(1).unwrap();
+            let default = row.trim_end_matches(" |").rsplit("| ").next().unwrap().replace('`', "");
+            let with = Location::parse("rocksdb:///srv/data").unwrap().with_option(name, &default);
+            assert_eq!(Config::from_location(&with).unwrap(), without, "{name}={default}");
+        }
+    }
+
     #[test]
     fn wrong_locations_are_refused_with_a_hint() {
         for (text, hint) in [

@@ -55,6 +55,25 @@ fn every_option_is_in_the_documentation_and_the_other_way_round() {
     assert_eq!(named, OPTIONS);
 }
 
+/// Every default that the page names, written out, changes nothing.
+#[test]
+fn the_page_says_the_defaults() {
+    let page = include_str!("../../../../docs/backends/dynamodb.md");
+    let settings = page.split("## Settings").nth(1).unwrap().split("\n## ").next().unwrap();
+    let without = Config::new("table");
+    for row in settings.lines().filter(|line| line.starts_with("| `")) {
+        let name = row.split('`').nth(1).unwrap();
+        // What has no default, or one that is found in the surroundings.
+        let found = ["region", "endpoint", "session_token", "read_units", "write_units"];
+        if found.contains(&name) || name.ends_with("access_key") || name == "access_key_id" {
+            continue;
+        }
+        let default = row.trim_end_matches(" |").rsplit("| ").next().unwrap().replace('`', "");
+        let with = Location::parse("dynamodb://table").unwrap().with_option(name, &default);
+        assert_eq!(Config::from_location(&with).unwrap(), without, "{name}={default}");
+    }
+}
+
 #[test]
 fn secrets_are_never_shown() {
     let config = full();

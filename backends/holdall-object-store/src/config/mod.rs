@@ -145,6 +145,7 @@ impl Client {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
     use super::*;
 
     #[test]
@@ -162,6 +163,34 @@ mod tests {
             named.sort_unstable();
             options.sort_unstable();
             assert_eq!(named, options);
+        }
+    }
+
+    /// Every default that the pages name, written out, changes nothing.
+    #[test]
+    fn the_pages_say_the_defaults() {
+        for (page, place) in [
+            (include_str!("../../../../docs/backends/s3.md"), "s3://bucket"),
+            (include_str!("../../../../docs/backends/gcs.md"), "gs://bucket"),
+            (include_str!("../../../../docs/backends/azure.md"), "az://container"),
+        ] {
+            let place = Location::parse(place).unwrap();
+            let rows = page.lines().skip_while(|line| !line.starts_with("| option |")).skip(2);
+            let mut same = 0;
+            for row in rows.take_while(|line| line.starts_with("| `")) {
+                let name = row.split('`').nth(1).unwrap();
+                let default = row.trim_end_matches(" |").rsplit("| ").next().unwrap();
+                let default = default.replace('`', "");
+                // The others are found in the surroundings, or with the first preset.
+                if options::NAMES.contains(&name) && !default.contains(' ') || name == "anonymous" {
+                    let with = place.clone().with_option(name, &default);
+                    let without = Config::from_location(&place).unwrap();
+                    let with = Config::from_location(&with).unwrap();
+                    assert_eq!(with, without, "{name}={default}");
+                    same += 1;
+                }
+            }
+            assert!(same >= 11, "{same}");
         }
     }
 }

@@ -106,3 +106,20 @@ fn every_option_is_in_the_page_and_the_readme_and_no_other() {
         assert_eq!(named, OPTIONS);
     }
 }
+
+/// Every default that the page names, written out, changes nothing.
+#[test]
+fn the_page_says_the_defaults() {
+    let page = include_str!("../../../../docs/backends/postgres.md");
+    let without = parse("postgres://me@host/app").unwrap();
+    let rows = page.lines().skip_while(|line| !line.starts_with("| option |")).skip(2);
+    for row in rows.take_while(|line| line.starts_with("| `")) {
+        let name = row.split('`').nth(1).unwrap();
+        if ["user", "password", "tls_ca"].contains(&name) {
+            continue;
+        }
+        let default = row.trim_end_matches(" |").rsplit("| ").next().unwrap().replace('`', "");
+        let with = Location::parse("postgres://me@host/app").unwrap().with_option(name, &default);
+        assert_eq!(Config::from_location(&with).unwrap(), without, "{name}={default}");
+    }
+}

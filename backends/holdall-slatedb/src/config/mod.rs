@@ -398,4 +398,27 @@ mod tests {
         options.dedup();
         assert_eq!(named, options);
     }
+
+    /// Every default that the page names, written out, changes nothing.
+    #[test]
+    fn the_page_says_the_defaults() {
+        let page = include_str!("../../../../docs/backends/slatedb.md");
+        let without = parse("slatedb:///srv/data").unwrap();
+        let rows = page.lines().skip_while(|line| !line.starts_with("| option |")).skip(2);
+        for row in rows.take_while(|line| line.starts_with("| `")) {
+            let name = row.split('`').nth(1).unwrap();
+            if ["flush_interval", "disk_cache"].contains(&name) {
+                continue;
+            }
+            let default = row.trim_end_matches(" |").rsplit("| ").next().unwrap().replace('`', "");
+            let with = Location::parse("slatedb:///srv/data").unwrap().with_option(name, &default);
+            assert_eq!(Config::from_location(&with).unwrap(), without, "{name}={default}");
+        }
+        for (place, interval) in [("slatedb:///srv/data", "0s"), ("slatedb+s3://b", "100ms")] {
+            let with = format!("{place}?flush_interval={interval}");
+            let written = parse(&with).unwrap().flush_interval();
+            assert_eq!(written, parse(place).unwrap().flush_interval());
+            assert!(page.contains("| `0s` in a directory, `100ms` in a bucket |"));
+        }
+    }
 }
