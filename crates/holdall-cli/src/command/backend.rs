@@ -55,6 +55,7 @@ impl Backend {
         let backend = stacked.backend;
         let env: &Env = &app.env;
         let profile = backend.profile().clone();
+        let notes = backend.health().await?.notes;
         let prefix = random_prefix(env);
         let probed = probe(Arc::clone(&backend), &format!("{prefix}probe/"), env).await;
         let report = run(Arc::clone(&backend), &prefix, env).await;
@@ -68,6 +69,7 @@ impl Backend {
             app.output.object(&json!({
                 "location": location.to_string(),
                 "profile": shape(&profile),
+                "notes": notes,
                 "conformant": honest,
                 "probe": probed.findings().map(finding),
                 "clauses": report.findings.iter().map(finding).collect::<Vec<_>>(),
@@ -77,6 +79,9 @@ impl Backend {
             return Ok(Done::unless(!honest));
         }
         app.output.line(&format!("{location}: {}", facts(&profile)))?;
+        for note in &notes {
+            app.output.line(&format!("note: {note}"))?;
+        }
         app.output.line(&format!(
             "probe: {}",
             if probed.is_honest() { "it does what it says" } else { "IT DOES NOT DO WHAT IT SAYS" }
