@@ -3,6 +3,7 @@
 
 mod common;
 
+use common::wrong::Wrong;
 use common::{connected, files, key, memory, open, prefix, s3, trusted};
 use holdall_core::{
     Backend, BackendExt, Bytes, Conditions, Durability, ErrorKind, Expect, List, Reach,
@@ -55,6 +56,18 @@ async fn a_service_that_shows_parts_of_values_is_refused() {
     let error = open(&Operator::new(service).unwrap(), Options::default()).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Unsupported);
     assert!(error.message().contains("atomic_write_dir"), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_service_that_does_not_show_or_list_what_was_just_written_is_refused() {
+    for (wrong, word) in [
+        (Wrong::ReadsStale, "does not show what was just written"),
+        (Wrong::ListsNothing, "does not list what was just written"),
+    ] {
+        let error = open(&memory().layer(wrong), Options::default()).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Unsupported);
+        assert!(error.message().contains(word), "{error}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,7 +1,7 @@
 //! A layer of OpenDAL's by which a service does what is wrong with it.
 
-use std::collections::VecDeque;
-use std::sync::Arc;
+use std::collections::{HashSet, VecDeque};
+use std::sync::{Arc, Mutex};
 
 use opendal::raw::{
     Layer, OpCompose, OpCopy, OpCreateDir, OpDelete, OpList, OpPresign, OpRead, OpRename,
@@ -15,6 +15,10 @@ use opendal::{Capability, Error, ErrorKind, MetadataBuilder, OperationContext, R
 pub(crate) enum Wrong {
     /// Lists every second name first, then the others.
     ListsMixed,
+    /// Lists nothing.
+    ListsNothing,
+    /// Goes on showing the first value of a path whatever is written there.
+    ReadsStale,
     /// Lists names alone.
     ListsNoSizes,
     /// Finds nothing where it is to remove.
@@ -23,7 +27,7 @@ pub(crate) enum Wrong {
 
 impl Layer for Wrong {
     fn apply_service(&self, inner: Servicer) -> Servicer {
-        Arc::new(Strange { inner, wrong: *self })
+        Arc::new(Strange { inner, wrong: *self, written: Mutex::default() })
     }
 }
 
@@ -31,6 +35,8 @@ impl Layer for Wrong {
 struct Strange {
     inner: Servicer,
     wrong: Wrong,
+    /// Paths that were written to.
+    written: Mutex<HashSet<String>>,
 }
 
 impl Service for Strange {
@@ -67,6 +73,10 @@ impl Service for Strange {
     }
 
     fn write(&self, ctx: &OperationContext, path: &str, args: OpWrite) -> Result<oio::Writer> {
+        if self.wrong == Wrong::ReadsStale && !self.written.lock().unwrap().insert(path.to_owned())
+        {
+            return self.inner.write(ctx, &format!("unseen/{path}"), args);
+        }
         self.inner.write(ctx, path, args)
     }
 
@@ -152,6 +162,7 @@ impl oio::List for Names {
             return Ok(self.mixed.as_mut().and_then(VecDeque::pop_front));
         }
         let entry = oio::List::next(&mut self.inner).await?;
+        let entry = entry.filter(|_| self.wrong != Wrong::ListsNothing);
         Ok(entry.map(|entry| match self.wrong {
             Wrong::ListsNoSizes if !entry.mode().is_dir() => {
                 oio::Entry::new(entry.path(), MetadataBuilder::unknown().build())
