@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Child;
+use std::time::Duration;
 
 use tempfile::TempDir;
 
@@ -10,6 +11,8 @@ use crate::{Result, Service};
 
 /// How often a start is tried, each time on another port.
 const STARTS: usize = 3;
+/// How long to wait before a server is started again that did not start.
+const RESTART_PAUSE: Duration = Duration::from_millis(500);
 
 /// A server that this test started. It ends, and its data goes, when this is dropped.
 #[derive(Debug)]
@@ -70,8 +73,19 @@ impl Own {
     /// If it cannot be started.
     pub fn restart(&mut self) -> Result<()> {
         self.stop();
-        self.child = Some(spawn(self.service, self.folder.path(), self.port)?);
-        Ok(())
+        let mut tries = 1;
+        loop {
+            match spawn(self.service, self.folder.path(), self.port) {
+                Ok(child) => {
+                    self.child = Some(child);
+                    return Ok(());
+                }
+                // What a killed PostgreSQL leaves behind may take a moment to end.
+                Err(error) if tries == STARTS => return Err(error),
+                Err(_) => tries += 1,
+            }
+            std::thread::sleep(RESTART_PAUSE);
+        }
     }
 
     /// Its process, while it runs.
