@@ -26,10 +26,9 @@ fn the_list_shows_every_backend_and_how_to_build_what_is_missing() {
         let how = listed.iter().find(|line| line.starts_with(&how));
         assert_eq!(how.is_none(), known.built_in, "{how:?}");
     }
-    // What this package asks for is there, and RocksDB is the one that is not.
-    let absent: Vec<&str> =
-        BACKENDS.iter().filter(|known| !known.built_in).map(|known| known.scheme).collect();
-    assert_eq!(absent, ["rocksdb"]);
+    // RocksDB is the only one that has to be asked for.
+    let mut absent = BACKENDS.iter().filter(|known| !known.built_in).map(|known| known.scheme);
+    assert!(absent.all(|scheme| scheme == "rocksdb"));
     let objects = place.run("--json backend list").expect(0).objects();
     let schemes: Vec<&str> =
         objects.iter().map(|known| known["scheme"].as_str().unwrap()).collect();

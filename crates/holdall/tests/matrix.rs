@@ -138,22 +138,23 @@ async fn catalog_in_mariadb_data_in_files() {
     lives(&catalog(word()), &catalog(word()), &data).await;
 }
 
+fn slatedb() -> String {
+    format!("slatedb+{}&flush_interval=0s", s3(port(&MOTO)))
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn catalog_in_dynamodb_data_in_slatedb() {
-    let root = tempfile::tempdir().unwrap();
     let endpoint = format!("http://127.0.0.1:{}", port(&DYNAMODB));
     let key = "access_key_id=holdall&secret_access_key=holdall";
     let catalog =
         |prefix| format!("dynamodb://holdall/{prefix}?region=us-east-1&endpoint={endpoint}&{key}");
-    let data = format!("slatedb://{}", folder(root.path(), "data"));
-    lives(&catalog(word()), &catalog(word()), &data).await;
+    lives(&catalog(word()), &catalog(word()), &slatedb()).await;
 }
 
 #[cfg(feature = "rocksdb")]
 #[tokio::test(flavor = "multi_thread")]
 async fn catalog_in_slatedb_data_in_rocksdb() {
     let root = tempfile::tempdir().unwrap();
-    let catalog = |name| format!("slatedb://{}", folder(root.path(), name));
     let data = format!("rocksdb://{}", folder(root.path(), "data"));
-    lives(&catalog("one"), &catalog("two"), &data).await;
+    lives(&slatedb(), &slatedb(), &data).await;
 }

@@ -213,7 +213,7 @@ fn every_value_can_come_from_the_environment_alone() {
 backends:
   b: { url: 'file:///srv/b', zone: here, health: { interval: 7s, timeout: 3s, failures: 9 },
        cache: { memory: 64MiB, policy: write-around, disk: { path: /srv/cache, size: 10GiB } },
-       front: { url: 'lmdb:///srv/front', size: 2GiB, policy: write-behind } }
+       front: { url: 'lmdb:///srv/front', size: 2GiB, policy: write-behind }, deadline: 3h }
 volumes:
   v: { catalog: b, tiers: { hot: { backends: [b] } }, quota: 100GiB, history: 7d,
        compression: 'zstd:3', inline: 8KiB, segment: 8MiB, grace: 2h, lease: 20s,
