@@ -14,7 +14,7 @@ use holdall_volume::format::head::{Head, Sealed, WriterRow};
 use holdall_volume::format::history::{HistoryRow, SnapshotRow};
 use holdall_volume::format::keys::{CatalogKeys, DataKeys, VolumeId};
 use holdall_volume::format::log::{self, Commit, LogPart};
-use holdall_volume::format::policy::{Compression, VolumeRow};
+use holdall_volume::format::policy::{Compression, JobRow, VolumeRow};
 use holdall_volume::format::row;
 use holdall_volume::format::segment::{Directory, SegmentId, SegmentRow, decode_footer};
 use holdall_volume::format::upload::{PartRow, UploadRow};
@@ -52,6 +52,7 @@ pub const TARGETS: &[Target] = &[
     Target { name: "row-snapshot", run: plain_row::<SnapshotRow> },
     Target { name: "row-upload", run: plain_row::<UploadRow> },
     Target { name: "row-part", run: part_row },
+    Target { name: "row-job", run: job_row },
     Target { name: "names", run: names },
     Target { name: "location", run: location },
 ];
@@ -205,6 +206,15 @@ fn history_row(input: &[u8]) {
     for bytes in [Bytes::copy_from_slice(input), rowed(input)] {
         if let Ok(row) = HistoryRow::decode(&key, &bytes) {
             assert_eq!(HistoryRow::decode(&key, &row.encode(&key)).ok(), Some(row));
+        }
+    }
+}
+
+fn job_row(input: &[u8]) {
+    let key = key();
+    for bytes in [Bytes::copy_from_slice(input), rowed(input)] {
+        if let Ok(row) = JobRow::decode(&key, &bytes) {
+            assert_eq!(JobRow::decode(&key, &row.encode(&key)).ok(), Some(row));
         }
     }
 }

@@ -40,7 +40,7 @@ pub use backend::Backend;
 pub use batch::{Batch, Op};
 pub use bytes::Bytes;
 pub use description::{ContentType, Description, Filter, Find};
-pub use env::{Env, Environment, Stopwatch, Timestamp};
+pub use env::{Env, Environment, Stopwatch, Throttle, Timestamp};
 pub use error::{Error, ErrorKind, Operation, Result};
 pub use ext::BackendExt;
 pub use key::{KEY_BYTES_MAX, Key};

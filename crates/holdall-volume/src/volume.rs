@@ -2,14 +2,16 @@
 
 mod background;
 mod describing;
+mod jobs;
 mod lost;
+mod throttled;
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use holdall_core::{
     Backend, BackendExt, Batch, Conditions, Env, Error, ErrorKind, Expect, Operation, Result,
-    Timestamp,
+    Timestamp, units::format_size,
 };
 use serde::Serialize;
 
@@ -29,9 +31,10 @@ use crate::format::segment::SegmentId;
 use crate::read::ReadContext;
 use crate::seal::SealContext;
 use crate::verify::rewrite::rewrite;
-use crate::verify::{Report, VerifyContext, VerifyOptions, verify};
+use crate::verify::{Report, VerifyContext, VerifyCursor, VerifyOptions, verify, verify_slice};
 
 pub(crate) use describing::describing;
+pub(crate) use throttled::throttled;
 
 /// The least value that a data backend must take: a frame of the longest chunk, with room.
 const DATA_VALUE_BYTES_MIN: u64 = 5 << 20;
@@ -109,8 +112,27 @@ pub struct Usage {
     pub recoverable_upto: Version,
     /// The newest verified checkpoint; 0 if there is none.
     pub checkpoint: Version,
+    /// From how many hundredths of the quota on its owner is told.
+    pub alert_percent: Option<u8>,
     /// What the catalog has lost.
     pub lost: Option<Lost>,
+}
+
+impl Usage {
+    /// What the volume's owner should be told of its quota, if so much is in use.
+    pub fn alert(&self) -> Option<String> {
+        let (quota, percent) = (self.quota_bytes?, self.alert_percent?);
+        let used = self.bytes.saturating_add(self.upload_bytes);
+        let is_over = u128::from(used) * 100 >= u128::from(quota) * u128::from(percent);
+        is_over.then(|| {
+            let part = u128::from(used) * 100 / u128::from(quota.max(1));
+            let (used, quota) = (format_size(used), format_size(quota));
+            format!(
+                "{part} % of the quota are in use, {used} of {quota}; delete something, or raise \
+                 it with `holdall volume resize`"
+            )
+        })
+    }
 }
 
 impl Volume {
@@ -274,18 +296,21 @@ impl Volume {
     /// Those of the catalog.
     pub async fn usage(&self) -> Result<Usage> {
         let keys = CatalogKeys::new(self.shared.id);
-        let wanted = [keys.head(), keys.sealed()];
+        let wanted = [keys.head(), keys.sealed(), keys.volume()];
         let rows = self.shared.resources.catalog.get_many(&wanted).await?;
-        let [Some(head), Some(sealed)] = rows.as_slice() else {
+        let [Some(head), Some(sealed), Some(volume)] = rows.as_slice() else {
             let message = "the volume's catalog has no head; run `holdall rebuild`";
             return Err(Error::corrupt(Operation::Get, message).with_key(&wanted[0]));
         };
         let head: Head = row::decode(&wanted[0], &head.value)?;
         let sealed: Sealed = row::decode(&wanted[1], &sealed.value)?;
+        // Another handle may have changed it since this one last saw it.
+        let VolumeRow { policy, .. } = row::decode(&wanted[2], &volume.value)?;
         Ok(Usage {
             entries: head.entries,
             bytes: head.bytes,
-            quota_bytes: self.policy().quota_bytes,
+            quota_bytes: policy.quota_bytes,
+            alert_percent: policy.alert_percent,
             history_entries: head.history_entries,
             history_bytes: head.history_bytes,
             upload_bytes: head.upload_bytes,
@@ -324,20 +349,37 @@ impl Volume {
     /// # Errors
     /// As [`verify`]; what is wrong with the volume is in the report.
     pub async fn verify(&self, options: VerifyOptions) -> Result<Report> {
-        let resources = &self.shared.resources;
-        let context = VerifyContext {
-            env: resources.env.clone(),
-            catalog: Arc::clone(&resources.catalog),
-            data: Arc::clone(&resources.data),
-            catalog_keys: CatalogKeys::new(self.shared.id),
-            data_keys: DataKeys::new(self.shared.id),
-        };
+        let context = self.verify_context(&options);
         let repair = options.repair;
         let mut report = verify(&context, options).await?;
         if repair {
             rewrite(self, &context, &mut report).await?;
         }
         Ok(report)
+    }
+
+    /// Verifies one slice, and says where to go on: see [`verify_slice`].
+    ///
+    /// # Errors
+    /// As [`verify`](Self::verify).
+    pub async fn verify_slice(
+        &self,
+        cursor: Option<VerifyCursor>,
+        options: VerifyOptions,
+        bytes_max: u64,
+    ) -> Result<(Report, Option<VerifyCursor>)> {
+        verify_slice(&self.verify_context(&options), cursor, options, bytes_max).await
+    }
+
+    fn verify_context(&self, options: &VerifyOptions) -> VerifyContext {
+        let resources = &self.shared.resources;
+        VerifyContext {
+            env: resources.env.clone(),
+            catalog: Arc::clone(&resources.catalog),
+            data: throttled(Arc::clone(&resources.data), options.throttle.as_ref()),
+            catalog_keys: CatalogKeys::new(self.shared.id),
+            data_keys: DataKeys::new(self.shared.id),
+        }
     }
 
     /// Seals the log and ends this handle's writer. Everything acknowledged is safe without this;

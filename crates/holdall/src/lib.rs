@@ -149,6 +149,7 @@
 mod config;
 mod engine;
 mod health;
+mod jobs;
 mod registry;
 mod secrets;
 mod settings;
@@ -172,8 +173,9 @@ pub use holdall_core::{
     Backend, BackendExt, Batch, ByteRange, Bytes, Conditions, ContentType, Description, Durability,
     Env, Environment, Error, ErrorKind, Expect, Filter, Find, Health, KEY_BYTES_MAX, Key, List,
     Location, Memory, Object, Op, Operation, Page, Profile, Reach, Result, Revision, Row,
-    Stopwatch, Timestamp, async_trait, units,
+    Stopwatch, Throttle, Timestamp, async_trait, units,
 };
+pub use holdall_jobs::{Event as JobEvent, JobState, JobStatus, Ran, Runner, Schedule};
 pub use holdall_layers::{CallMetrics, Latency, Limits, Metrics, Stacked, Writes};
 /// The real clock, chance and threads, on the tokio runtime that this is called in.
 pub use holdall_runtime::env;
@@ -181,7 +183,9 @@ pub use holdall_volume::format::chunk::{Content, Digest};
 pub use holdall_volume::format::entry::{Entry, NAME_BYTES_MAX, Name, Version};
 pub use holdall_volume::format::keys::VolumeId;
 pub use holdall_volume::format::log::{Change, Commit};
-pub use holdall_volume::format::policy::{Compression, Policy};
+pub use holdall_volume::format::policy::{
+    Compression, JobPolicy, JobRow, JobRun, LifecycleRule, Policy,
+};
 pub use holdall_volume::{
     At, ChangePage, Committed, Condition, EntryPage, ListOptions, Lost, PartInfo, PutItem,
     PutOptions, Query, Reading, SnapshotInfo, Transaction, Upload, UploadInfo, Usage, VersionInfo,

@@ -6,12 +6,23 @@ use std::time::Duration;
 use holdall_core::{Error, Location, Operation, Result};
 use holdall_volume::format::policy::{Compression, Policy};
 
-use crate::config::BackendConfig;
+use crate::config::{BackendConfig, parse_jobs, parse_lifecycle};
 use crate::units::{nearest, parse_duration, parse_size};
 
 const FIELDS: [&str; 6] = ["catalog", "data", "holder", "calls_max", "deadline", "stats"];
-const POLICY_FIELDS: [&str; 8] =
-    ["quota", "history", "compression", "inline", "segment", "grace", "lease", "indexed"];
+const POLICY_FIELDS: [&str; 11] = [
+    "quota",
+    "history",
+    "compression",
+    "inline",
+    "segment",
+    "grace",
+    "lease",
+    "indexed",
+    "jobs",
+    "lifecycle",
+    "alert",
+];
 
 /// What an engine is opened with.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -105,7 +116,8 @@ pub fn parse_location(text: &str) -> Result<Location> {
 }
 
 /// Sets a field of a policy from text: `quota`, `history`, `compression`, `inline`, `segment`,
-/// `grace`, `lease` or `indexed` (attributes with commas between them).
+/// `grace`, `lease`, `indexed` (attributes with commas between them) `jobs`, `lifecycle`
+/// (both YAML, as in a configuration) or `alert`.
 ///
 /// # Errors
 /// `Invalid` if there is no such field, naming the nearest, or the text does not fit it.
@@ -128,6 +140,9 @@ pub fn set_policy_field(policy: &mut Policy, field: &str, text: &str) -> Result<
             let names = text.split(',').map(str::trim).filter(|name| !name.is_empty());
             policy.indexed = names.map(str::to_owned).collect();
         }
+        "jobs" => policy.jobs = parse_jobs(text)?,
+        "lifecycle" => policy.lifecycle = parse_lifecycle(text)?,
+        "alert" => policy.alert_percent = unless_none(text, parse_percent)?,
         _ => return Err(unknown_field("a policy has", field, &POLICY_FIELDS)),
     }
     policy.check()
@@ -161,6 +176,13 @@ pub fn format_compression(compression: Compression) -> String {
         Compression::Lz4 => "lz4".to_owned(),
         Compression::Zstd { level } => format!("zstd:{level}"),
     }
+}
+
+fn parse_percent(text: &str) -> Result<u8> {
+    text.trim_end_matches('%').trim().parse().map_err(|_| {
+        let message = format!("`{text}` is no part of a quota; write for example 80%");
+        Error::invalid(Operation::Configure, message)
+    })
 }
 
 fn unless_none<T>(text: &str, parse: impl Fn(&str) -> Result<T>) -> Result<Option<T>> {

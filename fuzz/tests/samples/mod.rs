@@ -15,7 +15,9 @@ use holdall_volume::format::frame::{self, FrameKind, FramePlace};
 use holdall_volume::format::head::{Head, Sealed, WriterRow};
 use holdall_volume::format::history::{HistoryRow, SnapshotRow};
 use holdall_volume::format::log::{self, Change, Commit, LogPart};
-use holdall_volume::format::policy::{Compression, Policy, VolumeRow};
+use holdall_volume::format::policy::{
+    Compression, JobError, JobLease, JobRow, JobRun, Policy, VolumeRow,
+};
 use holdall_volume::format::segment::{
     Directory, DirectoryEntry, DirectoryFrame, Replica, ReplicaState, SegmentId, SegmentRow,
     SegmentState, encode_footer,
@@ -49,6 +51,7 @@ pub(crate) fn of(target: &str) -> Samples {
         "row-writer" => vec![plain(&writer())],
         "row-snapshot" => vec![plain(&snapshot())],
         "row-upload" => vec![plain(&upload())],
+        "row-job" => jobs().iter().map(|row| bare(&row.encode(&key()))).collect(),
         "row-entry" => entries().iter().map(|e| bare(&e.encode(&key()))).collect(),
         "row-history" => entries().into_iter().map(|e| bare(&history(e).encode(&key()))).collect(),
         "row-part" => entries().into_iter().map(|e| bare(&part(e).encode(&key()))).collect(),
@@ -176,6 +179,24 @@ fn manifest() -> Manifest {
         bytes: 1 << 23,
         digest: Digest::of(b""),
     }
+}
+
+fn jobs() -> Vec<JobRow> {
+    let (renewed, lasts) = (time(), Duration::from_secs(15));
+    let lease = JobLease { holder: "me".to_owned(), token: u64::MAX, beat: 7, lasts, renewed };
+    let run = JobRun { summary: "done".to_owned(), ended: time(), ..JobRun::default() };
+    let error = JobError { at: time(), message: "no room".to_owned() };
+    let running = JobRow {
+        lease: Some(lease),
+        begun: Some(time()),
+        cursor: Some("far".to_owned()),
+        memory: Some("{}".to_owned()),
+        last: Some(run),
+        error: Some(error),
+        retry: Some(time()),
+        ..JobRow::default()
+    };
+    vec![JobRow::default(), running]
 }
 
 fn volume_row() -> VolumeRow {

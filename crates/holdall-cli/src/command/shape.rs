@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use holdall::units::format_size;
-use holdall::{Entry, Policy, Version, units};
+use holdall::{Entry, JobPolicy, LifecycleRule, Policy, Version, units};
 use serde::Serialize;
 
 use crate::output::shown;
@@ -76,6 +76,9 @@ pub(crate) struct PolicyShape {
     grace: String,
     lease: String,
     indexed: Vec<String>,
+    jobs: BTreeMap<String, serde_json::Value>,
+    lifecycle: Vec<serde_json::Value>,
+    alert: String,
 }
 
 impl From<&Policy> for PolicyShape {
@@ -89,8 +92,40 @@ impl From<&Policy> for PolicyShape {
             grace: units::format_duration(policy.grace),
             lease: units::format_duration(policy.lease),
             indexed: policy.indexed.iter().cloned().collect(),
+            lifecycle: policy.lifecycle.iter().map(rule_shape).collect(),
+            alert: policy.alert_percent.map_or_else(|| "none".to_owned(), |p| format!("{p}%")),
+            jobs: policy.jobs.iter().map(|(name, job)| (name.clone(), job_shape(job))).collect(),
         }
     }
+}
+
+/// What a volume is told of a job, as it would stand in a configuration.
+fn job_shape(job: &JobPolicy) -> serde_json::Value {
+    if job.off {
+        return "off".into();
+    }
+    let every = job.every.map(units::write_duration);
+    let rate = job.rate_bytes.map(units::write_size);
+    let fields =
+        [("schedule", &job.schedule), ("zone", &job.zone), ("every", &every), ("rate", &rate)];
+    let said = fields
+        .into_iter()
+        .filter_map(|(name, value)| Some((name.to_owned(), value.clone()?.into())));
+    serde_json::Value::Object(said.collect())
+}
+
+/// A lifecycle rule, as it would stand in a configuration.
+fn rule_shape(rule: &LifecycleRule) -> serde_json::Value {
+    let mut shape = serde_json::Map::new();
+    let mut say = |name: &str, value: Option<serde_json::Value>| {
+        shape.extend(value.map(|value| (name.to_owned(), value)));
+    };
+    say("prefix", (!rule.prefix.is_empty()).then(|| rule.prefix.as_str().into()));
+    say("attributes", (!rule.attributes.is_empty()).then(|| serde_json::json!(rule.attributes)));
+    say("larger", rule.larger.map(|bytes| units::write_size(bytes).into()));
+    say("smaller", rule.smaller.map(|bytes| units::write_size(bytes).into()));
+    say("expire", rule.expire.map(|expire| units::write_duration(expire).into()));
+    shape.into()
 }
 
 /// How much of a quota is used, as a bar of twenty places.

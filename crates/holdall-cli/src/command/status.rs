@@ -32,6 +32,7 @@ pub(super) async fn show(app: &App, volume: &Volume) -> Result<()> {
     let health = engine.health().await;
     if app.output.is_json() {
         let mut object = serde_json::to_value(&usage).unwrap_or_default();
+        object["alert"] = usage.alert().into();
         object["volume"] = name.into();
         object["id"] = volume.id().to_string().into();
         object["created"] = times::exact(volume.created()).into();
@@ -53,6 +54,9 @@ pub(super) async fn show(app: &App, volume: &Volume) -> Result<()> {
     add("policy", format!("history {}, {}", shape.history, shape.compression));
     add("entries", format!("{} of {}", usage.entries, format_size(usage.bytes)));
     add("quota", quota(&usage));
+    if let Some(alert) = usage.alert() {
+        add("alert", alert);
+    }
     if usage.history_entries > 0 {
         let bytes = format_size(usage.history_bytes);
         add("history", format!("{} old versions of {bytes}", usage.history_entries));

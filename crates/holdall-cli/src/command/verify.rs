@@ -39,6 +39,7 @@ impl Verify {
                 shown_progress.message(format!("{stage:?}: {} rows", counts.rows).to_lowercase());
             })),
             cancel: Arc::clone(&app.interrupted),
+            ..VerifyOptions::default()
         };
         let report = volume.verify(options).await;
         progress.end();

@@ -1,4 +1,4 @@
-//! `holdall volume`: makes, lists, shows, resizes and deletes volumes.
+//! `holdall volume`: makes, lists, shows, changes and deletes volumes.
 
 use clap::{Args, Subcommand};
 use holdall::units::{format_size, parse_size};
@@ -11,7 +11,7 @@ use crate::failure::{Done, Failure, Result};
 use crate::output::{Table, counted, shown};
 use crate::times;
 
-/// Makes, lists, shows, resizes and deletes volumes.
+/// Makes, lists, shows, changes and deletes volumes.
 #[derive(Args, Debug)]
 pub(crate) struct Volume {
     #[command(subcommand)]
@@ -34,7 +34,7 @@ enum Action {
         #[arg(long, value_name = "METHOD")]
         compression: Option<String>,
         /// Any field of the policy: quota, history, compression, inline, segment, grace, lease,
-        /// indexed; may be given several times.
+        /// indexed, jobs; may be given several times.
         #[arg(long = "set", value_name = "FIELD=VALUE")]
         fields: Vec<String>,
     },
@@ -52,6 +52,14 @@ enum Action {
         name: String,
         /// The most bytes of all entries, such as 200GiB; none is no limit.
         quota: String,
+    },
+    /// Changes what a volume is told to do.
+    Set {
+        /// Its name.
+        name: String,
+        /// Fields of the policy, such as history=7d or 'jobs={ gc: { every: 2h } }'.
+        #[arg(required = true, value_name = "FIELD=VALUE")]
+        fields: Vec<String>,
     },
     /// Deletes a volume with everything in it, for good.
     Delete {
@@ -74,12 +82,7 @@ impl Volume {
                         set_policy_field(&mut policy, field, &text)?;
                     }
                 }
-                for word in &fields {
-                    let (field, text) = word.split_once('=').ok_or_else(|| {
-                        Failure::Usage(format!("`{word}` has no value; write --set field=value"))
-                    })?;
-                    set_policy_field(&mut policy, field, text)?;
-                }
+                set_fields(&mut policy, &fields)?;
                 create(app, VolumeSpec { name, policy }).await?;
             }
             Action::List => list(app).await?,
@@ -88,6 +91,7 @@ impl Volume {
                 super::status::show(app, &volume).await?;
             }
             Action::Resize { name, quota } => resize(app, &name, &quota).await?,
+            Action::Set { name, fields } => set(app, &name, &fields).await?,
             Action::Delete { name, yes } => delete(app, &name, yes).await?,
         }
         Ok(Done::Whole)
@@ -138,6 +142,26 @@ async fn resize(app: &App, name: &str, quota: &str) -> Result<()> {
         let note = if over { "; nothing more can be written until some is deleted" } else { "" };
         format!("volume `{}`: {quota}, {} in use{note}", shown(name), format_size(used))
     })
+}
+
+fn set_fields(policy: &mut Policy, fields: &[String]) -> Result<()> {
+    for word in fields {
+        let (field, text) = word
+            .split_once('=')
+            .ok_or_else(|| Failure::Usage(format!("`{word}` has no value; write field=value")))?;
+        set_policy_field(policy, field, text)?;
+    }
+    Ok(())
+}
+
+async fn set(app: &App, name: &str, fields: &[String]) -> Result<()> {
+    let engine = app.existing_engine().await?;
+    let volume = app.named_volume(engine, name).await?;
+    let mut policy = volume.read_policy().await?;
+    set_fields(&mut policy, fields)?;
+    volume.set_policy(policy.clone()).await?;
+    let object = json!({ "name": name, "policy": PolicyShape::from(&policy) });
+    app.output.summary(&object, || format!("volume `{name}` changed"))
 }
 
 async fn delete(app: &App, name: &str, yes: bool) -> Result<()> {

@@ -208,6 +208,16 @@ impl CatalogKeys {
         self.row('p', name.as_str())
     }
 
+    /// Finds entries by when the rules of the policy may end them.
+    pub fn end(&self, end: Timestamp, name: &Name) -> Key {
+        self.row('t', &format!("{:016x}/{name}", end.as_micros()))
+    }
+
+    /// What is remembered of a job.
+    pub fn job(&self, name: &str) -> Key {
+        self.row('j', name)
+    }
+
     /// An upload.
     pub fn upload(&self, id: &str) -> Key {
         self.row('u', id)
@@ -322,6 +332,7 @@ mod tests {
         keys.entry(&name);
         keys.history(&name, u64::MAX);
         keys.expiry(Timestamp::from_micros(u64::MAX), &name);
+        keys.end(Timestamp::from_micros(u64::MAX), &name);
         keys.snapshot(&name);
         let half = "v".repeat(INDEX_BYTES_MAX / 2);
         assert!(keys.attribute(&half, &half, &name).is_some());

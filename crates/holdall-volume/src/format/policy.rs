@@ -4,14 +4,19 @@
 //! format: one that is not there has its default, and one that a program does not know makes it
 //! refuse the volume rather than not do what it was told.
 
+mod jobs;
+mod lifecycle;
 mod version_1;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use bytes::Bytes;
 use holdall_core::{Error, Operation, Result, Timestamp};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de, ser};
+
+pub use jobs::{JobError, JobLease, JobPolicy, JobProgress, JobRow, JobRun};
+pub use lifecycle::{LifecycleRule, end_by};
 
 use super::chunk::ChunkSecret;
 use super::frame::{self, FrameKind, FramePlace};
@@ -56,6 +61,24 @@ pub struct Policy {
     pub lease: Duration,
     /// Attributes that `find` looks up in an index.
     pub indexed: BTreeSet<String>,
+    // What follows is not written where it is as by default, so that programs of before can read a
+    // volume that does not use it.
+    /// When and how fast its jobs run, where not as they have it themselves; by their names.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub jobs: BTreeMap<String, JobPolicy>,
+    /// Rules by which entries end.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub lifecycle: Vec<LifecycleRule>,
+    /// From how many hundredths of the quota on its owner is told; none for never.
+    #[serde(skip_serializing_if = "is_default_alert")]
+    pub alert_percent: Option<u8>,
+}
+
+/// From how much of a quota on its owner is told, unless told otherwise.
+const ALERT_PERCENT: Option<u8> = Some(90);
+
+fn is_default_alert(percent: &Option<u8>) -> bool {
+    *percent == ALERT_PERCENT
 }
 
 impl Default for Policy {
@@ -69,6 +92,9 @@ impl Default for Policy {
             grace: Duration::from_secs(3600),
             lease: Duration::from_secs(30),
             indexed: BTreeSet::new(),
+            jobs: BTreeMap::new(),
+            lifecycle: Vec::new(),
+            alert_percent: ALERT_PERCENT,
         }
     }
 }
@@ -97,6 +123,11 @@ impl Policy {
         if self.indexed.iter().any(|name| name.is_empty() || name.contains('\0')) {
             return invalid("an indexed attribute's name is empty or holds a NUL character");
         }
+        if self.alert_percent.is_some_and(|percent| !(1..=100).contains(&percent)) {
+            return invalid("alert must be from 1% to 100%, or none");
+        }
+        lifecycle::check(&self.lifecycle)?;
+        self.jobs.iter().try_for_each(|(name, job)| job.check(name))?;
         Ok(())
     }
 }

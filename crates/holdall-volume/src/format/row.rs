@@ -37,6 +37,7 @@ pub trait Body: DeserializeOwned {
 impl Body for () {}
 impl Body for String {}
 impl Body for (Name, Version) {}
+impl Body for u64 {}
 impl Body for ChunkRow {}
 impl Body for Entry {}
 impl Body for Head {}

@@ -18,6 +18,7 @@
 
 pub(crate) mod history;
 mod idle;
+mod lifecycle;
 mod log;
 mod orphans;
 pub(crate) mod pages;
@@ -33,7 +34,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
-use holdall_core::{Backend, BackendExt, Error, Key, Operation, Result, Row, Timestamp};
+use holdall_core::{Backend, BackendExt, Error, Key, Operation, Result, Row, Throttle, Timestamp};
 use serde::Serialize;
 
 use crate::commit::{Maintain, Request, Write};
@@ -42,7 +43,9 @@ use crate::format::head::{Head, Sealed};
 use crate::format::policy::{Policy, VolumeRow};
 use crate::format::row;
 use crate::format::segment::SegmentId;
-use crate::volume::{Shared, Volume};
+use crate::volume::{Shared, Volume, throttled};
+
+pub use lifecycle::{LifecycleReport, LifecycleState};
 
 /// Tells how far a pass is.
 pub type GcProgressFn = dyn Fn(&GcReport) + Send + Sync;
@@ -70,6 +73,8 @@ pub struct GcOptions {
     pub feed: Option<Duration>,
     /// How many stored bytes may be copied to repack segments; 1 GiB by default, 0 for none.
     pub repack_bytes_max: u64,
+    /// Lets only so many bytes a second be read and written.
+    pub throttle: Option<Throttle>,
     /// Called now and then.
     pub progress: Option<Arc<GcProgressFn>>,
     /// Set from elsewhere to stop; the report then says what was done so far.
@@ -84,6 +89,7 @@ impl Default for GcOptions {
             unsafe_grace: None,
             feed: None,
             repack_bytes_max: 1 << 30,
+            throttle: None,
             progress: None,
             cancel: Arc::default(),
         }
@@ -183,7 +189,8 @@ struct Pass<'a> {
 impl<'a> Pass<'a> {
     fn new(shared: &'a Arc<Shared>, policy: Policy, options: GcOptions) -> Result<Self> {
         let grace = grace(&policy, &options)?;
-        let context = shared.data_context();
+        let mut context = shared.data_context();
+        context.data = throttled(context.data, options.throttle.as_ref());
         let reader = Reader::new(context.clone(), ReadSettings { cache_bytes: 1 << 20 });
         let report = GcReport { dry_run: options.dry_run, ..GcReport::default() };
         Ok(Self {

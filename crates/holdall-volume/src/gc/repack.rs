@@ -174,7 +174,10 @@ impl Batch {
         for (level, chunks) in std::mem::take(&mut self.chunks) {
             let writer = pass.shared.writer().await?;
             let from: Vec<(ChunkId, Place)> = chunks.iter().map(|c| (c.id, c.from)).collect();
-            let bytes = chunks.into_iter().map(|chunk| chunk.bytes).collect();
+            let bytes: Vec<Bytes> = chunks.into_iter().map(|chunk| chunk.bytes).collect();
+            if let Some(throttle) = &pass.options.throttle {
+                throttle.take(bytes.iter().map(|bytes| bytes.len() as u64).sum()).await;
+            }
             let compression = pass.policy.compression;
             let (copies, segments) = writer.packer.copy_chunks(level, bytes, compression).await?;
             read_back(pass, level, &copies).await?;

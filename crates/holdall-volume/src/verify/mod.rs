@@ -35,6 +35,8 @@ use holdall_core::{
     Backend, BackendExt, Env, Error, ErrorKind, Key, List, Operation, Result, Row, Timestamp,
 };
 
+use serde::{Deserialize, Serialize};
+
 pub use report::{
     Counts, FINDINGS_MAX, Finding, Problem, ProgressFn, Report, Severity, Stage, VerifyOptions,
 };
@@ -79,6 +81,46 @@ pub async fn verify(context: &VerifyContext, options: VerifyOptions) -> Result<R
     let done = verifier.run().await?;
     verifier.collector.report.complete = done;
     Ok(verifier.collector.report)
+}
+
+/// Where to go on with verifying by slices.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VerifyCursor {
+    /// The stage.
+    pub stage: Stage,
+    /// The last segment that was read in it.
+    pub segment: Option<SegmentId>,
+}
+
+/// Verifies one slice of a volume: a stage, or of the segments so many bytes that at least
+/// `bytes_max` are read. Mends nothing, and does not read every entry by its own tree. Returns
+/// where to go on; nothing once all was verified, or as the cursor was if it was cancelled.
+///
+/// # Errors
+/// As [`verify`].
+pub async fn verify_slice(
+    context: &VerifyContext,
+    cursor: Option<VerifyCursor>,
+    options: VerifyOptions,
+    bytes_max: u64,
+) -> Result<(Report, Option<VerifyCursor>)> {
+    let start = VerifyCursor { stage: Stage::Rows, segment: None };
+    let VerifyCursor { stage, segment } = cursor.unwrap_or(start);
+    let options = VerifyOptions { repair: false, ..options };
+    let mut verifier = Verifier::open(context, options).await?;
+    verifier.collector.enter(stage);
+    let at = |stage| Some(VerifyCursor { stage, segment: None });
+    let (done, next) = match stage {
+        Stage::Rows => (rows::verify(&mut verifier).await?, at(Stage::Segments)),
+        Stage::Segments => match segments::verify_some(&mut verifier, segment, bytes_max).await? {
+            Some(last) => (true, Some(VerifyCursor { stage, segment: Some(last) })),
+            None => (!verifier.collector.progress(), at(Stage::Counters)),
+        },
+        Stage::Counters => (counters::verify(&mut verifier).await?, at(Stage::Log)),
+        Stage::Entries | Stage::Log => (log::verify(&mut verifier).await?, None),
+    };
+    verifier.collector.report.complete = done;
+    Ok((verifier.collector.report, if done { next } else { Some(cursor.unwrap_or(start)) }))
 }
 
 /// What is known while verifying.
@@ -193,6 +235,11 @@ impl Pages {
     /// All keys under a prefix, without values.
     fn keys(prefix: String) -> Self {
         Self { list: Some(List::prefix(prefix)) }
+    }
+
+    /// Whether the last page was the last.
+    fn is_at_end(&self) -> bool {
+        self.list.is_none()
     }
 
     async fn next(&mut self, backend: &dyn Backend) -> Result<Option<Vec<Row>>> {

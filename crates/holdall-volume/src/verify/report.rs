@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use holdall_core::Key;
-use serde::Serialize;
+use holdall_core::{Key, Throttle};
+use serde::{Deserialize, Serialize};
 
 /// The most findings that a report lists; the rest is counted.
 pub const FINDINGS_MAX: usize = 10_000;
@@ -130,7 +130,7 @@ impl Report {
 }
 
 /// What verifying is at.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Stage {
     /// The catalog's rows.
@@ -156,6 +156,8 @@ pub struct VerifyOptions {
     /// Whether to read every entry, version and part by its own tree and compare its digest; the
     /// segments' bytes are read in any case.
     pub entries: bool,
+    /// Lets only so many bytes a second be read.
+    pub throttle: Option<Throttle>,
     /// Called now and then.
     pub progress: Option<Arc<ProgressFn>>,
     /// Set from elsewhere to stop; the report then says what was found so far.
@@ -164,7 +166,13 @@ pub struct VerifyOptions {
 
 impl Default for VerifyOptions {
     fn default() -> Self {
-        Self { repair: false, entries: true, progress: None, cancel: Arc::default() }
+        Self {
+            repair: false,
+            entries: true,
+            throttle: None,
+            progress: None,
+            cancel: Arc::default(),
+        }
     }
 }
 

@@ -12,7 +12,7 @@ use crate::format::entry::{Entry, Name, Version};
 use crate::format::head::{Head, Sealed, WriterRow};
 use crate::format::history::{HistoryRow, SnapshotRow};
 use crate::format::log;
-use crate::format::policy::VolumeRow;
+use crate::format::policy::{JobRow, VolumeRow};
 use crate::format::row;
 use crate::format::segment::{SegmentId, SegmentRow};
 use crate::format::upload::{PartRow, UploadRow};
@@ -204,6 +204,7 @@ fn decode(verifier: &mut Verifier<'_>, scan: &mut Scan, key: &Key, bytes: &Bytes
             let known = keys.writer_epoch(key).is_some();
             return row::decode::<WriterRow>(key, bytes).map(|_| known);
         }
+        "j" | "t" => return beside(key, class, bytes),
         "p" => return row::decode::<SnapshotRow>(key, bytes).map(|_| name(rest).is_some()),
         "u" => return row::decode::<UploadRow>(key, bytes).map(|_| true),
         "q" => {
@@ -217,6 +218,15 @@ fn decode(verifier: &mut Verifier<'_>, scan: &mut Scan, key: &Key, bytes: &Bytes
         _ => return index(verifier, scan, key, class, rest, bytes),
     }
     Ok(true)
+}
+
+/// Rows beside the order of the commits, which need not agree with anything: what is remembered of
+/// a job, and when to look at an entry by the lifecycle rules.
+fn beside(key: &Key, class: &str, bytes: &Bytes) -> Result<bool> {
+    match class {
+        "j" => JobRow::decode(key, bytes).map(|_| true),
+        _ => row::decode::<Version>(key, bytes).map(|_| true),
+    }
 }
 
 fn singles(key: &Key, rest: &str, bytes: &Bytes) -> Result<bool> {

@@ -47,6 +47,54 @@ pub(super) async fn verify(verifier: &mut Verifier<'_>) -> Result<GoOn> {
     lost_chunks(verifier).await
 }
 
+/// Reads segments behind this one, until so many bytes were read; the last one, if there are more.
+pub(super) async fn verify_some(
+    verifier: &mut Verifier<'_>,
+    after: Option<SegmentId>,
+    bytes_max: u64,
+) -> Result<Option<SegmentId>> {
+    let context = verifier.context;
+    let class = context.catalog_keys.class('s');
+    let mut pages = match after {
+        Some(id) => Pages::behind(class, &context.catalog_keys.segment(id)),
+        None => Pages::new(class),
+    };
+    let (mut short, mut last) = (HashSet::new(), None);
+    'pages: while let Some(rows) = pages.next(context.catalog.as_ref()).await? {
+        for found in rows {
+            if verifier.collector.counts().bytes_read >= bytes_max || verifier.collector.progress()
+            {
+                last = last.or(after);
+                break 'pages;
+            }
+            let Some(id) = context.catalog_keys.segment_id(&found.key) else {
+                continue;
+            };
+            last = Some(id);
+            // A row that does not decode was reported with the rows.
+            let bytes = found.object.map(|object| object.value).unwrap_or_default();
+            let Ok(segment) = row::decode::<SegmentRow>(&found.key, &bytes) else {
+                continue;
+            };
+            if matches!(segment.state, SegmentState::Live | SegmentState::Dead { .. }) {
+                verifier.found.insert(id, 0);
+                Walk::new(verifier, id).run(&segment).await?;
+                if verifier.found.get(&id).is_none_or(|found| *found < segment.chunks) {
+                    short.insert(id);
+                }
+            }
+        }
+        if pages.is_at_end() {
+            last = None;
+        }
+    }
+    look_for_chunks(verifier, &short).await?;
+    if last.is_none() {
+        orphans(verifier).await?;
+    }
+    Ok(last)
+}
+
 /// Reading one segment.
 struct Walk<'v, 'a> {
     verifier: &'v mut Verifier<'a>,
@@ -317,9 +365,15 @@ async fn lost_chunks(verifier: &mut Verifier<'_>) -> Result<GoOn> {
     let found = &verifier.found;
     let short = counted.into_iter().filter(|(id, rows)| found.get(id).is_none_or(|f| f < rows));
     let short: HashSet<SegmentId> = short.map(|(id, _)| id).collect();
+    look_for_chunks(verifier, &short).await
+}
+
+/// Fetches every chunk that lies in one of these segments.
+async fn look_for_chunks(verifier: &mut Verifier<'_>, short: &HashSet<SegmentId>) -> Result<GoOn> {
     if short.is_empty() {
         return Ok(true);
     }
+    let context = verifier.context;
     let mut fetcher = Fetcher::default();
     let mut pages = Pages::new(context.catalog_keys.class('c'));
     while let Some(rows) = pages.next(context.catalog.as_ref()).await? {

@@ -180,8 +180,10 @@ impl Volume {
         match volume.policy.quota_bytes {
             Some(quota) if bytes > quota => {
                 let name = &volume.name;
-                let message =
-                    format!("{bytes} bytes are more than volume `{name}` may hold: {quota}");
+                let message = format!(
+                    "{bytes} bytes are more than volume `{name}` may hold, which is {quota}; \
+                         raise its quota with `holdall volume resize`"
+                );
                 Err(Error::full(Operation::Put, message))
             }
             _ => Ok(()),

@@ -20,6 +20,8 @@
 //! is ignored in silence.
 
 mod environment;
+mod jobs;
+mod lifecycle;
 mod read;
 mod tree;
 
@@ -30,6 +32,9 @@ use std::time::Duration;
 use holdall_core::{Error, Location, Operation, Result};
 use holdall_layers::{Limits, Writes};
 use holdall_volume::format::policy::Policy;
+
+pub(crate) use jobs::parse_jobs;
+pub(crate) use lifecycle::parse_lifecycle;
 
 use crate::health::HealthPolicy;
 use crate::settings::{Settings, set_policy_field};

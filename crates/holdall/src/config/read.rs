@@ -26,7 +26,7 @@ const HEALTH_FIELDS: [&str; 3] = ["interval", "timeout", "failures"];
 const CACHE_FIELDS: [&str; 3] = ["memory", "disk", "policy"];
 const DISK_FIELDS: [&str; 2] = ["path", "size"];
 const FRONT_FIELDS: [&str; 3] = ["url", "size", "policy"];
-const VOLUME_FIELDS: [&str; 10] = [
+const VOLUME_FIELDS: [&str; 13] = [
     "catalog",
     "tiers",
     "quota",
@@ -37,9 +37,14 @@ const VOLUME_FIELDS: [&str; 10] = [
     "grace",
     "lease",
     "indexed",
+    "jobs",
+    "lifecycle",
+    "alert",
 ];
 const DEADLINES: RangeInclusive<Duration> =
     Duration::from_secs(1)..=Duration::from_secs(7 * 24 * 60 * 60);
+/// Fields of a policy that are more than values: they are handed on as YAML.
+const STRUCTURED: [&str; 2] = ["jobs", "lifecycle"];
 const TIERS: [&str; 1] = ["hot"];
 const TIER_FIELDS: [&str; 1] = ["backends"];
 
@@ -174,7 +179,11 @@ impl Reader {
         let data = tiers.and_then(|tiers| self.data(tiers, &format!("{at}.tiers")));
         let mut policy = BTreeMap::new();
         let mut checked = Policy::default();
-        for (field, text) in fields.rest(&mut self.problems) {
+        let structured: Vec<_> = STRUCTURED
+            .into_iter()
+            .filter_map(|field| Some((field.to_owned(), fields.take(field)?.to_yaml())))
+            .collect();
+        for (field, text) in structured.into_iter().chain(fields.rest(&mut self.problems)) {
             match set_policy_field(&mut checked, &field, &text) {
                 Ok(()) => {
                     policy.insert(field, text);

@@ -194,6 +194,9 @@ const FIELDS: &[(&str, &str)] = &[
     ("volumes.v.grace", "2h"),
     ("volumes.v.lease", "20s"),
     ("volumes.v.indexed", "owner,project"),
+    ("volumes.v.jobs", "{ gc: { every: 2h, rate: 50MiB } }"),
+    ("volumes.v.lifecycle", "[ { prefix: tmp/, expire: 1d } ]"),
+    ("volumes.v.alert", "80%"),
 ];
 
 #[test]
@@ -217,7 +220,8 @@ backends:
 volumes:
   v: { catalog: b, tiers: { hot: { backends: [b] } }, quota: 100GiB, history: 7d,
        compression: 'zstd:3', inline: 8KiB, segment: 8MiB, grace: 2h, lease: 20s,
-       indexed: [owner, project] }
+       indexed: [owner, project], jobs: { gc: { every: 2h, rate: 50MiB } },
+       lifecycle: [ { prefix: tmp/, expire: 1d } ], alert: 80% }
 ";
     assert_eq!(config, parse(text, &[]).unwrap());
     // And each is looked at: what does not fit is refused with its place, but for names.

@@ -41,6 +41,28 @@ impl Node {
         })
     }
 
+    /// As YAML on one line; a value is taken for YAML already.
+    pub(super) fn to_yaml(&self) -> String {
+        match self {
+            // As the same in a file would be, if it can be read.
+            Self::Text(text) => {
+                Self::parse(text).map_or_else(|_| text.clone(), |node| node.to_json().to_string())
+            }
+            other => other.to_json().to_string(),
+        }
+    }
+
+    fn to_json(&self) -> serde_json::Value {
+        match self {
+            Self::Text(text) => text.as_str().into(),
+            Self::List(nodes) => nodes.iter().map(Self::to_json).collect(),
+            Self::Map(parts) => {
+                let parts = parts.iter().map(|(name, node)| (name.clone(), node.to_json()));
+                serde_json::Value::Object(parts.collect())
+            }
+        }
+    }
+
     /// The parts of a map. Names that are not known are noted and left out.
     pub(super) fn map<'a>(
         self,

@@ -48,6 +48,7 @@ impl From<Policy> for super::Policy {
             grace: policy.grace,
             lease: policy.lease,
             indexed: policy.indexed,
+            ..Self::default()
         }
     }
 }

@@ -3,6 +3,7 @@
 
 pub(crate) mod bed;
 mod crash;
+mod lifecycle;
 mod races;
 mod writers;
 
