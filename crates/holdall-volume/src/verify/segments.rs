@@ -104,16 +104,22 @@ struct Walk<'v, 'a> {
     window: (u64, Bytes),
     /// Chunks whose rows are not yet looked at.
     chunks: Vec<(ChunkId, Place)>,
+    /// Whether the segment was there at first, and then was not.
+    is_gone: bool,
 }
 
 impl<'v, 'a> Walk<'v, 'a> {
     fn new(verifier: &'v mut Verifier<'a>, id: SegmentId) -> Self {
         let key = verifier.context.data_keys.segment(id);
-        Self { verifier, id, key, window: (0, Bytes::new()), chunks: Vec::new() }
+        let window = (0, Bytes::new());
+        Self { verifier, id, key, window, chunks: Vec::new(), is_gone: false }
     }
 
+    /// Reports an error, but not of what could not be read because the segment is gone.
     fn error(&mut self, problem: Problem, message: impl Into<String>) {
-        self.verifier.collector.error(problem, &self.key, message, COPIES);
+        if !self.is_gone {
+            self.verifier.collector.error(problem, &self.key, message, COPIES);
+        }
     }
 
     async fn run(&mut self, segment: &SegmentRow) -> Result<()> {
@@ -144,6 +150,11 @@ impl<'v, 'a> Walk<'v, 'a> {
             }
         };
         self.frames(end, directory.as_ref()).await?;
+        if self.is_gone {
+            // Most likely it was collected meanwhile.
+            self.is_gone = false;
+            return self.missing().await;
+        }
         self.look_up().await?;
         self.verifier.collector.counts().segments += 1;
         Ok(())
@@ -182,6 +193,7 @@ impl<'v, 'a> Walk<'v, 'a> {
         if !(*start <= at && at + bytes <= end) {
             let range = ByteRange::new(at, at + bytes.max(WINDOW_BYTES));
             let object = self.verifier.context.data.get(&self.key, range).await?;
+            self.is_gone |= object.is_none();
             let value = object.map(|object| object.value).unwrap_or_default();
             self.verifier.collector.counts().bytes_read += value.len() as u64;
             self.window = (at, value);
@@ -195,7 +207,7 @@ impl<'v, 'a> Walk<'v, 'a> {
     async fn frames(&mut self, end: u64, directory: Option<&Directory>) -> Result<()> {
         let mut listed = directory.map(|directory| directory.frames.iter().peekable());
         let mut at = 0;
-        while at < end {
+        while at < end && !self.is_gone {
             let next = listed.as_mut().and_then(|listed| {
                 while listed.next_if(|frame| u64::from(frame.at) < at).is_some() {}
                 listed.peek().copied()
