@@ -182,7 +182,7 @@ impl Volume {
                 let name = &volume.name;
                 let message = format!(
                     "{bytes} bytes are more than volume `{name}` may hold, which is {quota}; \
-                         raise its quota with `holdall volume resize`"
+                     raise its quota with `holdall volume resize`"
                 );
                 Err(Error::full(Operation::Put, message))
             }
