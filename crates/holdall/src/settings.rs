@@ -116,8 +116,8 @@ pub fn parse_location(text: &str) -> Result<Location> {
 }
 
 /// Sets a field of a policy from text: `quota`, `history`, `compression`, `inline`, `segment`,
-/// `grace`, `lease`, `indexed` (attributes with commas between them) `jobs`, `lifecycle`
-/// (both YAML, as in a configuration) or `alert`.
+/// `grace`, `lease`, `indexed` (attributes with commas between them), `jobs`,
+/// `lifecycle` (both YAML, as in a configuration) or `alert`.
 ///
 /// # Errors
 /// `Invalid` if there is no such field, naming the nearest, or the text does not fit it.

@@ -1,6 +1,7 @@
 //! `holdall run`: one pass of what looks after a volume.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use clap::Args;
 use holdall::Ran;
@@ -31,7 +32,7 @@ impl Run {
         for (name, ran) in &ran {
             app.output.row(&shape(name, ran), || format!("{name}: {}", line(ran)))?;
         }
-        if ran.iter().any(|(_, ran)| matches!(ran, Ran::Stopped)) {
+        if app.interrupted.load(Ordering::Relaxed) {
             return Err(Failure::Interrupted);
         }
         if ran.is_empty() {

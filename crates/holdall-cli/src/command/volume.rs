@@ -34,7 +34,7 @@ enum Action {
         #[arg(long, value_name = "METHOD")]
         compression: Option<String>,
         /// Any field of the policy: quota, history, compression, inline, segment, grace, lease,
-        /// indexed, jobs; may be given several times.
+        /// indexed, jobs, lifecycle, alert; may be given several times.
         #[arg(long = "set", value_name = "FIELD=VALUE")]
         fields: Vec<String>,
     },

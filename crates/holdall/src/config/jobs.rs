@@ -20,7 +20,7 @@ pub(crate) fn parse_jobs(text: &str) -> Result<BTreeMap<String, JobPolicy>> {
     let mut problems = Vec::new();
     let parts = match Node::parse(text)? {
         Node::Map(parts) => parts,
-        Node::Text(text) if text.is_empty() => BTreeMap::new(),
+        Node::Text(text) if text == "none" => BTreeMap::new(),
         _ => return Err(wrong("", "there must be names of jobs with their settings here")),
     };
     let mut jobs = BTreeMap::new();
@@ -60,11 +60,13 @@ fn job(node: Node, at: &str, problems: &mut Vec<Error>) -> Result<JobPolicy> {
     let mut text = |fields: &mut Fields<'_>, name| fields.take_text(name, problems);
     let (schedule, zone) = (text(&mut fields, "schedule"), text(&mut fields, "zone"));
     let (every, rate) = (text(&mut fields, "every"), text(&mut fields, "rate"));
+    let place = |error: Error| wrong(at, error.message());
+    let rate = rate.as_deref().filter(|rate| *rate != "none");
     Ok(JobPolicy {
         schedule,
         zone,
-        every: every.as_deref().map(parse_duration).transpose()?,
-        rate_bytes: rate.as_deref().filter(|rate| *rate != "none").map(parse_size).transpose()?,
+        every: every.as_deref().map(parse_duration).transpose().map_err(place)?,
+        rate_bytes: rate.map(parse_size).transpose().map_err(place)?,
         off: false,
     })
 }
@@ -85,7 +87,7 @@ mod tests {
         assert_eq!(jobs["gc"].rate_bytes, Some(50 << 20));
         assert_eq!(jobs["seal"].every, Some(Duration::from_secs(3600)));
         assert!(jobs["verify"].off);
-        assert!(parse_jobs("").unwrap().is_empty());
+        assert!(parse_jobs("").unwrap().is_empty() && parse_jobs("none").unwrap().is_empty());
     }
 
     #[test]

@@ -12,11 +12,13 @@ use crate::units::{parse_duration, parse_size};
 const RULE_FIELDS: [&str; 5] = ["prefix", "attributes", "larger", "smaller", "expire"];
 
 /// What people know from elsewhere, and why it is not here.
-const ELSEWHERE: [(&str, &str); 6] = [
+const ELSEWHERE: [(&str, &str); 8] = [
     ("archive", "this version has one tier, so nothing can be archived"),
     ("not_accessed", "it is not counted when entries are read; write `expire`"),
     ("older", "an age alone does nothing; write `expire: 30d`"),
     ("age", "an age alone does nothing; write `expire: 30d`"),
+    ("delete", "what ends is deleted; write `expire: 30d`"),
+    ("trash", "what was deleted is kept as history; set `history` of the volume"),
     ("keep_versions", "old versions are kept by time; set `history` of the volume"),
     ("tags", "tags are called `attributes` here"),
 ];
@@ -31,7 +33,8 @@ pub(crate) fn parse_lifecycle(text: &str) -> Result<Vec<LifecycleRule>> {
             let numbered = nodes.into_iter().enumerate();
             numbered.map(|(at, node)| rule(node, &format!("rule {}", at + 1))).collect()
         }
-        Node::Text(text) if text.is_empty() || text == "none" => Ok(Vec::new()),
+        Node::Text(text) if text == "none" => Ok(Vec::new()),
+        Node::Map(parts) if parts.is_empty() => Ok(Vec::new()),
         _ => Err(wrong("", "there must be a list of rules here, such as [ { expire: 30d } ]")),
     }
 }
@@ -83,7 +86,9 @@ mod tests {
         assert_eq!(rules[0].expire, Some(Duration::from_secs(86_400)));
         assert_eq!((rules[1].larger, rules[1].smaller), (Some(1 << 20), Some(1 << 30)));
         assert_eq!(rules[1].attributes["kind"], "log");
-        assert!(parse_lifecycle("").unwrap().is_empty());
+        for none in ["", "none", "[]"] {
+            assert!(parse_lifecycle(none).unwrap().is_empty());
+        }
     }
 
     #[test]
@@ -93,6 +98,7 @@ mod tests {
             ("[ { expire: 1d }, { archive: 30d } ]", "rule 2"),
             ("[ { not_accessed: 30d } ]", "not counted"),
             ("[ { keep_versions: 3 } ]", "history"),
+            ("[ { trash: 7d } ]", "history"),
             ("[ { expire: soon } ]", "soon"),
             ("[ { attributes: kind, expire: 1d } ]", "attributes"),
             ("{ expire: 1d }", "a list of rules"),
