@@ -16,14 +16,14 @@ use crate::runner::{LOOK, Ran, Runner};
 /// How long a step that was told to stop may take to say where it is; then it is dropped.
 const LAST_WORDS: Duration = Duration::from_millis(400);
 
-/// How long letting go of a job may take when the process ends.
+/// How long taking a job, or letting go of it, may take when the process ends.
 const LETTING_GO: Duration = Duration::from_millis(300);
 
 /// After so many failures in a row a pass begins anew: perhaps it is its cursor that is wrong.
 const FAILURES_TO_BEGIN_ANEW: u32 = 3;
 
-/// Over how long bytes a second are measured, at the least.
-const MEASURED: Duration = Duration::from_secs(1);
+/// Over how long bytes a second are measured, once it was at it for so long; at most twice that.
+const MEASURED: Duration = Duration::from_secs(10);
 
 impl Runner {
     /// Does a job that is held, and lets it go.
@@ -126,7 +126,7 @@ impl Runner {
     }
 
     /// Waits for something, but no longer than a moment once told to stop.
-    async fn unless_stopped<T>(&self, future: impl Future<Output = T>) -> Option<T> {
+    pub(crate) async fn unless_stopped<T>(&self, future: impl Future<Output = T>) -> Option<T> {
         let stop = Box::pin(async {
             self.until_cancelled().await;
             self.env.sleep(LETTING_GO).await;
@@ -186,28 +186,29 @@ struct Measure {
     env: Env,
     step: Step,
     bytes_before: u64,
-    /// When bytes a second were last measured, how many bytes there were, and the outcome.
-    last: Mutex<(Duration, u64, u64)>,
+    /// The last two times to measure from, and how many bytes there were.
+    marks: Mutex<[(Duration, u64); 2]>,
 }
 
 impl Measure {
     fn new(env: &Env, step: &Step, row: &JobRow) -> Self {
         let bytes_before = row.progress.bytes;
-        let last = Mutex::new((env.elapsed(), bytes_before, 0));
-        Self { env: env.clone(), step: step.clone(), bytes_before, last }
+        let marks = Mutex::new([(env.elapsed(), bytes_before); 2]);
+        Self { env: env.clone(), step: step.clone(), bytes_before, marks }
     }
 
     fn progress(&self) -> JobProgress {
         let told = self.step.progress.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let bytes = self.bytes_before + self.step.throttle.taken();
         let now = self.env.elapsed();
-        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
-        let passed = now.saturating_sub(last.0);
-        if passed >= MEASURED {
-            let moved = u128::from(bytes.saturating_sub(last.1)) * 1_000_000;
-            let rate = u64::try_from(moved / passed.as_micros()).unwrap_or(u64::MAX);
-            *last = (now, bytes, rate);
+        let mut marks = self.marks.lock().unwrap_or_else(PoisonError::into_inner);
+        let [(from, before), (latest, _)] = *marks;
+        if now.saturating_sub(latest) >= MEASURED {
+            *marks = [marks[1], (now, bytes)];
         }
-        JobProgress { bytes, bytes_a_second: last.2, ..told }
+        let moved = u128::from(bytes.saturating_sub(before)) * 1_000_000;
+        let rate = moved / now.saturating_sub(from).as_micros().max(1_000_000);
+        let bytes_a_second = u64::try_from(rate).unwrap_or(u64::MAX);
+        JobProgress { bytes, bytes_a_second, ..told }
     }
 }

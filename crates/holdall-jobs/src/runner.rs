@@ -189,7 +189,11 @@ impl Runner {
     /// Those of the catalog while looking what is due; what becomes of each job is in the answer.
     pub async fn run_due(&self) -> Result<Vec<(String, Ran)>> {
         let mut ran = Vec::new();
-        for name in self.due().await? {
+        let due = match select(Box::pin(self.due()), Box::pin(self.until_cancelled())).await {
+            Either::Left((due, _)) => due?,
+            Either::Right(_) => return Ok(ran),
+        };
+        for name in due {
             if self.is_cancelled() {
                 break;
             }
@@ -358,12 +362,16 @@ impl Runner {
             let taken = Hold::take(&self.volume, &self.env, job.name(), who, has_ended).await?;
             Ok::<_, Error>(taken.map(|hold| (hold, policy)))
         });
-        match select(taking, Box::pin(self.until_cancelled())).await {
-            Either::Left((Ok(Ok(taken)), _)) => Ok(taken),
-            Either::Left((Ok(Err(busy)), _)) => Err(Ran::Busy(busy.0)),
-            Either::Left((Err(error), _)) => Err(Ran::Failed(error)),
+        match self.unless_stopped(taking).await {
+            Some(Ok(Ok((hold, _)))) if self.is_cancelled() => {
+                let _ = self.unless_stopped(hold.release(|_| {})).await;
+                Err(Ran::Stopped)
+            }
+            Some(Ok(Ok(taken))) => Ok(taken),
+            Some(Ok(Err(busy))) => Err(Ran::Busy(busy.0)),
+            Some(Err(error)) => Err(Ran::Failed(error)),
             // If it was taken after all, its lease ends.
-            Either::Right(_) => Err(Ran::Stopped),
+            None => Err(Ran::Stopped),
         }
     }
 
