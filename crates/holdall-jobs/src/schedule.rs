@@ -69,7 +69,7 @@ impl Schedule {
         let parse = |zone: &str| {
             cronexpr::parse_crontab(&format!("{plain} {zone}")).map_err(|error| {
                 let reason = error.to_string();
-                wrong(reason.lines().last().unwrap_or_default().trim())
+                wrong(reason.lines().last().unwrap_or_default().trim_start_matches(['^', ' ']))
             })
         };
         let by_the_wall = parse("UTC")?;

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use clap::Args;
 use holdall::Ran;
@@ -55,7 +56,8 @@ fn is_well(ran: &Ran) -> bool {
 pub(super) fn line(ran: &Ran) -> String {
     match ran {
         Ran::Done(run) => {
-            let took = format_duration(run.ended.since(run.begun));
+            let took = run.ended.since(run.begun).as_millis();
+            let took = format_duration(Duration::from_millis(took.try_into().unwrap_or(u64::MAX)));
             let moved = match run.bytes {
                 0 => String::new(),
                 bytes => format!(", {} moved", format_size(bytes)),
