@@ -14,6 +14,7 @@ use holdall_jobs::{Ran, Runner};
 use holdall_testkit::sim::Simulation;
 use holdall_testkit::{Crash, CrashPoints, Crashing, Strict};
 use holdall_volume::format::keys::VolumeId;
+use holdall_volume::format::policy::{LifecycleRule, Policy};
 use holdall_volume::{Condition, PutItem, PutOptions, Volume};
 use world::{GRACE, Stores, assert_clean, name, noise, present, small_policy};
 
@@ -50,7 +51,10 @@ async fn filled(rows: &[(Key, Bytes)]) -> Arc<dyn Backend> {
 /// Makes the volume: something for every job to do.
 async fn start(env: Env) -> Start {
     let stores = Stores { env: env.clone(), catalog: strict(), data: strict() };
-    let volume = Volume::create(stores.resources(), "v", small_policy()).await.unwrap();
+    let rule =
+        LifecycleRule { prefix: "tmp/".to_owned(), expire: Some(GRACE), ..Default::default() };
+    let policy = Policy { lifecycle: vec![rule], ..small_policy() };
+    let volume = Volume::create(stores.resources(), "v", policy).await.unwrap();
     let item = |n: u64| PutItem {
         name: name(&format!("many/{n:02}")),
         bytes: noise(10 + n, 9_000),
@@ -63,14 +67,26 @@ async fn start(env: Env) -> Start {
     // One that has ended by the time that the jobs run.
     let soon = PutOptions::default().expires(env.now().plus(Duration::from_secs(1)));
     volume.put(&name("ended"), noise(4, 5_000), soon).await.unwrap();
+    // Those that a rule has ended by then.
+    for n in 0..3 {
+        let tmp = name(&format!("tmp/{n}"));
+        volume.put(&tmp, noise(20 + n, 600), PutOptions::default()).await.unwrap();
+    }
     volume.put(&name("large"), noise(3, 60_000), PutOptions::default()).await.unwrap();
     env.sleep(GRACE * 2).await;
     // Not sealed: its writer was killed.
     volume.put(&name("last"), noise(5, 100), PutOptions::default()).await.unwrap();
-    let present = present(&volume).await.unwrap();
+    let present = staying(&volume).await;
     assert!(!present.contains_key("ended"));
     let (catalog, data) = (everything(&stores.catalog).await, everything(&stores.data).await);
     Start { id: volume.id(), catalog, data, present }
+}
+
+/// What no rule ends.
+async fn staying(volume: &Volume) -> BTreeMap<String, Bytes> {
+    let mut present = present(volume).await.unwrap();
+    present.retain(|name, _| !name.starts_with("tmp/"));
+    present
 }
 
 /// Runs a job with crash points in its way, and then what the next process does.
@@ -94,7 +110,7 @@ async fn run(env: Env, start: &Start, job: &str, points: CrashPoints) -> Vec<Str
     let reached = points.reached();
     let volume = calm.open(start.id).await.unwrap();
     let second = Runner::new(volume.clone(), env.clone(), "second", holdall_jobs::all());
-    assert_eq!(present(&volume).await.unwrap(), start.present);
+    assert_eq!(staying(&volume).await, start.present);
     // What the first has left is taken over, and comes to its end.
     let ran = second.run(job).await.unwrap();
     assert!(matches!(&ran, Ran::Done(run) if !run.findings), "{ran:?}");
@@ -143,6 +159,11 @@ fn sealing() {
 #[test]
 fn collecting() {
     every_point("gc", 20);
+}
+
+#[test]
+fn ending() {
+    every_point("lifecycle", 12);
 }
 
 #[test]

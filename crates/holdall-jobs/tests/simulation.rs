@@ -17,11 +17,11 @@ use futures::future::{Either, join_all, select};
 use holdall_core::{Backend, Env, ErrorKind, Result, async_trait};
 use holdall_jobs::{Event, Job, Next, Ran, Runner, Step};
 use holdall_testkit::sim::{self, Simulation};
-use holdall_testkit::{Chance, Faulty, Plan, Strict};
+use holdall_testkit::{Chance, Fault, Faulty, Plan, Strict};
 use holdall_volume::format::keys::VolumeId;
-use holdall_volume::format::policy::{JobPolicy, Policy};
+use holdall_volume::format::policy::{JobPolicy, LifecycleRule, Policy};
 use holdall_volume::{PutOptions, Volume};
-use world::{Oracle, Stores, assert_clean, name, noise, small_policy};
+use world::{Oracle, Stores, assert_clean, name, noise, present, small_policy};
 
 /// Steps of one pass of a counting job.
 const STEPS: u64 = 5;
@@ -127,7 +127,11 @@ async fn worker(
         let stop = Arc::new(AtomicBool::new(false));
         let runner = Runner::new(volume, stores.env.clone(), format!("worker {who}"), jobs.clone())
             .with_cancel(Arc::clone(&stop));
-        let tell = |_: Event| {};
+        let tell = |event: Event| {
+            if let Event::Ended(job, Ran::Done(run)) = event {
+                assert!(!run.findings, "{job}: {}", run.summary);
+            }
+        };
         let serving = Box::pin(runner.serve(&tell));
         let life = stores.env.sleep(Duration::from_millis(chance.below(300_000)));
         if let Either::Right(((), serving)) = select(serving, life).await
@@ -178,7 +182,7 @@ async fn share(env: Env, seed: u64) {
         .collect();
     env.sleep(Duration::from_secs(1800)).await;
     end.store(true, Ordering::Relaxed);
-    join_all(tasks).await;
+    join_all(tasks).await.into_iter().for_each(|ended| ended.unwrap());
     faulty.pause();
     faulty.land().await;
     // In calm weather everything comes to its end, however it was left.
@@ -202,8 +206,58 @@ fn no_two_do_the_same_and_none_is_forgotten() {
     sim::seeds(12, |seed| sim::simulate(seed, |env| share(env, seed)));
 }
 
-/// A writer beside the jobs, and what it has written.
-async fn writer(volume: Volume, oracle: Arc<Oracle>, env: Env, mut chance: Chance) {
+#[test]
+fn a_killed_holders_job_is_taken_over_once_its_lease_is_over_and_not_before() {
+    sim::seeds(20, |seed| {
+        sim::simulate(seed, |env| async move {
+            let stores = Stores { env: env.clone(), catalog: strict(), data: strict() };
+            let volume = Volume::create(stores.resources(), "v", small_policy()).await.unwrap();
+            let counted: Arc<Counted> = Arc::default();
+            let job = |step_ms| -> Vec<Arc<dyn Job>> {
+                let counted = Arc::clone(&counted);
+                vec![Arc::new(Counting { name: "one", env: env.clone(), counted, step_ms })]
+            };
+            let lease = Duration::from_secs(9);
+            let first = Runner::new(volume.clone(), env.clone(), "first", job(40_000));
+            let first = first.with_lease(lease);
+            let second = Runner::new(volume.clone(), env.clone(), "second", job(10));
+            let running = Box::pin(first.run("one"));
+            let Either::Right(((), running)) = select(running, env.sleep(lease)).await else {
+                return; // It was done by then.
+            };
+            // While the first is alive, the second leaves the job alone.
+            let trying = Box::pin(second.run("one"));
+            let running = match select(running, trying).await {
+                Either::Right((ran, running)) => {
+                    let Ran::Busy(lease) = ran.unwrap() else { panic!("both are at it") };
+                    assert_eq!(lease.holder, "first");
+                    running
+                }
+                Either::Left(_) => return,
+            };
+            let (before, _) = volume.job("one").await.unwrap().unwrap();
+            drop(running);
+            let killed = env.stopwatch();
+            let done = counted.steps.lock().unwrap().len();
+            let ran = second.run("one").await.unwrap();
+            assert!(matches!(ran, Ran::Done(_)), "{ran:?}");
+            // The last renewal was before it was killed, by no more than the time between two.
+            assert!(killed.elapsed() >= lease - lease / 3, "{:?}", killed.elapsed());
+            // It went on where the first had noted to be.
+            let noted = before.cursor.map_or(0, |text| text.parse().unwrap());
+            let steps = counted.steps.lock().unwrap().clone();
+            assert!(steps[done] >= noted, "{steps:?} after {noted}");
+            assert_in_order(&steps);
+        });
+    });
+}
+
+/// How long entries below `tmp/` live.
+const TMP: Duration = Duration::from_secs(1800);
+
+/// A writer beside the jobs, with what it has written; what is below `tmp/` ends by a rule.
+async fn writer(stores: Stores, id: VolumeId, oracle: Arc<Oracle>, mut chance: Chance) {
+    let mut volume = open(&stores, id).await;
     for n in 0..40_u64 {
         let text = format!("entry/{}", chance.below(8));
         let bytes = (!chance.happens(250)).then(|| noise(chance.below(9), 200 + 900 * n as usize));
@@ -213,29 +267,67 @@ async fn writer(volume: Volume, oracle: Arc<Oracle>, env: Env, mut chance: Chanc
             None => volume.delete(&name(&text), Default::default()).await.map(drop),
         };
         oracle.end(ticket, &done);
-        if let Err(error) = done {
+        let tmp = name(&format!("tmp/{}", chance.below(20)));
+        let put = volume.put(&tmp, noise(n, 700), PutOptions::default()).await.map(drop);
+        for error in [done, put].into_iter().filter_map(Result::err) {
             assert_ne!(error.kind(), ErrorKind::Corrupt, "{error:?}");
+            if error.kind() == ErrorKind::Closed {
+                volume = open(&stores, id).await;
+            }
         }
-        env.sleep(Duration::from_millis(chance.below(60_000))).await;
+        stores.env.sleep(Duration::from_millis(chance.below(60_000))).await;
     }
 }
 
-/// All real jobs, often, while the clock on the wall jumps by hours: when they run changes, and
-/// nothing else.
-async fn jumping(env: Env, seed: u64) {
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Weather {
+    Calm,
+    /// A fault now and then: some passes come to their end.
+    Rain,
+    /// Hardly any long pass comes to its end.
+    Storm,
+}
+
+fn plan(weather: Weather, seed: u64) -> Plan {
+    match weather {
+        Weather::Calm => Plan::new(seed),
+        Weather::Rain => Plan::new(seed)
+            .everywhere(Fault::FailBefore, 1)
+            .everywhere(Fault::FailAfter, 1)
+            .everywhere(Fault::RequestLost, 1)
+            .everywhere(Fault::ReplyLost, 2)
+            .everywhere(Fault::LandsLate(3), 2)
+            .everywhere(Fault::ShortList, 200),
+        Weather::Storm => Plan::stormy(seed),
+    }
+}
+
+/// All real jobs, often and by several, beside a writer, until everything is at rest.
+async fn looked_after(env: Env, seed: u64, weather: Weather) {
     let mut chance = Chance::new(seed);
-    let stores = Stores { env: env.clone(), catalog: strict(), data: strict() };
+    let calm = Stores { env: env.clone(), catalog: strict(), data: strict() };
     let often = |name: &str| {
         let every = Some(Duration::from_secs(600));
         (name.to_owned(), JobPolicy { every, ..JobPolicy::default() })
     };
     let jobs: BTreeMap<_, _> = holdall_jobs::all().iter().map(|job| often(job.name())).collect();
-    let policy = Policy { jobs, grace: Duration::from_secs(5 * 3600), ..small_policy() };
-    let volume = Volume::create(stores.resources(), "v", policy).await.unwrap();
-    let id = volume.id();
+    let tmp =
+        LifecycleRule { prefix: "tmp/".to_owned(), expire: Some(TMP), ..LifecycleRule::default() };
+    let grace = Duration::from_secs(5 * 3600);
+    let policy = Policy { jobs, lifecycle: vec![tmp], grace, ..small_policy() };
+    let id = Volume::create(calm.resources(), "v", policy).await.unwrap().id();
+    let mut faulty = |backend: &Arc<dyn Backend>| {
+        Faulty::new(Arc::clone(backend), env.clone(), plan(weather, chance.number()))
+    };
+    let (catalog, data) = (faulty(&calm.catalog), faulty(&calm.data));
+    let stores = Stores {
+        env: env.clone(),
+        catalog: Arc::new(catalog.clone()),
+        data: Arc::new(data.clone()),
+    };
     let oracle = Arc::new(Oracle::default());
-    let writing =
-        start(&env, writer(volume.clone(), Arc::clone(&oracle), env.clone(), chance.fork()));
+    let write = writer(stores.clone(), id, Arc::clone(&oracle), chance.fork());
+    let writing = start(&env, write);
     let end = Arc::new(AtomicBool::new(false));
     let workers: Vec<_> = (0..2)
         .map(|who| {
@@ -246,26 +338,60 @@ async fn jumping(env: Env, seed: u64) {
     writing.await.unwrap();
     env.sleep(Duration::from_secs(4 * 3600)).await;
     end.store(true, Ordering::Relaxed);
-    join_all(workers).await;
-    let last = stores.open(id).await.unwrap();
-    let runner = Runner::new(last.clone(), env.clone(), "calm", holdall_jobs::all());
-    for job in holdall_jobs::all() {
-        let ran = runner.run(job.name()).await.unwrap();
-        let Ran::Done(run) = ran else { panic!("{}: {ran:?}", job.name()) };
-        assert!(!run.findings, "{}: {}", job.name(), run.summary);
+    join_all(workers).await.into_iter().for_each(|ended| ended.unwrap());
+    for faulty in [catalog, data] {
+        faulty.pause();
+        faulty.land().await;
     }
-    for (name, row, _) in last.jobs().await.unwrap() {
-        assert!(row.runs >= 3 && row.failures == 0, "{name}: {row:?}");
+    let volume = open(&calm, id).await;
+    let least = match weather {
+        Weather::Calm => 3,
+        Weather::Rain => 1,
+        Weather::Storm => 0,
+    };
+    for (name, row, _) in volume.jobs().await.unwrap() {
+        assert!(row.runs >= least, "{name}: {row:?}");
     }
-    oracle.check_all(&last).await;
-    assert_clean(&last).await;
+    at_rest(&volume, &env, &oracle).await;
+}
+
+/// In calm weather every job comes to its end, and everything is as it should be.
+async fn at_rest(volume: &Volume, env: &Env, oracle: &Oracle) {
+    let runner = Runner::new(volume.clone(), env.clone(), "calm", holdall_jobs::all());
+    // What was written by a clock that was ahead ends later, but it ends.
+    for _ in 0..50 {
+        for job in holdall_jobs::all() {
+            let ran = runner.run(job.name()).await.unwrap();
+            let Ran::Done(run) = ran else { panic!("{}: {ran:?}", job.name()) };
+            assert!(!run.findings, "{}: {}", job.name(), run.summary);
+        }
+        if present(volume).await.unwrap().keys().all(|name| !name.starts_with("tmp/")) {
+            break;
+        }
+        env.sleep(TMP).await;
+    }
+    for (name, row, _) in volume.jobs().await.unwrap() {
+        assert!(row.failures == 0 && row.lease.is_none(), "{name}: {row:?}");
+    }
+    oracle.check_all(volume).await;
+    assert_clean(volume).await;
 }
 
 #[test]
 fn a_clock_that_jumps_changes_when_a_job_runs_and_nothing_else() {
     sim::seeds(4, |seed| {
         let simulation = Simulation::new(seed).with_clock_jumps(1);
-        let ran = simulation.run(|env| jumping(env, seed));
+        let ran = simulation.run(|env| looked_after(env, seed, Weather::Calm));
+        ran.unwrap_or_else(|stuck| panic!("{stuck}"));
+    });
+}
+
+#[test]
+fn jobs_lose_nothing_whatever_fails() {
+    sim::seeds(6, |seed| {
+        let weather = if seed % 2 == 0 { Weather::Rain } else { Weather::Storm };
+        let simulation = Simulation::new(seed).with_clock_jumps(0);
+        let ran = simulation.run(|env| looked_after(env, seed, weather));
         ran.unwrap_or_else(|stuck| panic!("{stuck}"));
     });
 }
@@ -374,6 +500,64 @@ fn no_more_bytes_a_second_are_moved_than_allowed() {
         assert_eq!(run.bytes, 100 << 20);
         let took = watch.elapsed();
         assert!(took >= Duration::from_millis(9800) && took < Duration::from_secs(11), "{took:?}");
+    });
+}
+
+/// A volume with something to do for every job, each of which moves so many bytes a second.
+async fn filled(env: &Env, rate_bytes: u64) -> Volume {
+    let slow = |job: &Arc<dyn Job>| {
+        let policy = JobPolicy { rate_bytes: Some(rate_bytes), ..JobPolicy::default() };
+        (job.name().to_owned(), policy)
+    };
+    let jobs = holdall_jobs::all().iter().map(slow).collect();
+    let stores = Stores { env: env.clone(), catalog: strict(), data: strict() };
+    let policy = Policy { jobs, ..small_policy() };
+    let volume = Volume::create(stores.resources(), "v", policy).await.unwrap();
+    for n in 0..12 {
+        let options = PutOptions::default();
+        volume.put(&name(&format!("many/{n}")), noise(2 * n, 9_000), options).await.unwrap();
+    }
+    for n in (0..12).filter(|n| n % 4 != 0) {
+        volume.delete(&name(&format!("many/{n}")), Default::default()).await.unwrap();
+    }
+    env.sleep(world::GRACE * 3).await;
+    volume.put(&name("last"), noise(1, 100), PutOptions::default()).await.unwrap();
+    volume
+}
+
+#[test]
+fn every_job_keeps_to_its_limit_and_stops_within_a_second_of_being_told() {
+    sim::seeds(6, |seed| {
+        let simulation = Simulation::new(seed).with_clock_jumps(0);
+        let ran = simulation.run(|env| async move {
+            let volume = filled(&env, 20_000).await;
+            let mut moved = 0;
+            for job in holdall_jobs::all() {
+                let watch = env.stopwatch();
+                let runner = Runner::new(volume.clone(), env.clone(), "test", holdall_jobs::all());
+                let Ran::Done(run) = runner.run(job.name()).await.unwrap() else { panic!() };
+                // What is taken last is lent.
+                let least = run.bytes.saturating_sub(100_000) as f64 / 20_000.0;
+                let took = watch.elapsed().as_secs_f64();
+                assert!(took >= least, "{}: {took} s for {} bytes", job.name(), run.bytes);
+                moved += run.bytes;
+            }
+            assert!(moved > 100_000, "{moved} bytes were moved");
+            let volume = filled(&env, 1_000).await;
+            for job in holdall_jobs::all() {
+                let cancel = Arc::new(AtomicBool::new(false));
+                let runner = Runner::new(volume.clone(), env.clone(), "test", holdall_jobs::all())
+                    .with_cancel(Arc::clone(&cancel));
+                let pause = env.sleep(Duration::from_millis(env.random_below(3_000)));
+                let running = Box::pin(runner.run(job.name()));
+                if let Either::Right(((), running)) = select(running, pause).await {
+                    cancel.store(true, Ordering::Relaxed);
+                    let stopped = select(running, env.sleep(Duration::from_secs(1))).await;
+                    assert!(matches!(stopped, Either::Left(_)), "{} did not stop", job.name());
+                }
+            }
+        });
+        ran.unwrap_or_else(|stuck| panic!("{stuck}"));
     });
 }
 
