@@ -5,6 +5,7 @@
 mod support;
 
 use std::fs;
+use std::path::{Path, PathBuf};
 use std::process::Child;
 
 use rustix::process::{Pid, Signal, kill_process};
@@ -49,14 +50,22 @@ fn a_pass_of_what_is_due_or_named() {
     place.run("run gcc").refused(2, &["no job `gcc`", "did you mean `gc`"]);
 }
 
+/// A segment's file below this folder.
+fn segment(folder: &Path) -> Option<PathBuf> {
+    let mut paths = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    paths.find_map(|path| match path.is_dir() {
+        true => segment(&path),
+        false => path.to_string_lossy().contains("segment").then_some(path),
+    })
+}
+
 #[test]
 fn what_verifying_finds_is_shown() {
     let place = Place::new();
     place.pipe("put a", &noise(1, 500_000)).expect(0);
     place.run("run verify").expect(0);
     place.wait_for_segments();
-    let volume = fs::read_dir(place.path("home/data")).unwrap().next().unwrap().unwrap().path();
-    let segment = fs::read_dir(volume.join("segment")).unwrap().next().unwrap().unwrap().path();
+    let segment = segment(&place.path("home/data")).unwrap();
     let mut bytes = fs::read(&segment).unwrap();
     bytes[1000] ^= 1;
     fs::write(&segment, bytes).unwrap();
