@@ -16,7 +16,7 @@ use holdall_volume::format::keys::{CatalogKeys, DataKeys, VolumeId};
 use holdall_volume::format::log::{self, Commit, LogPart};
 use holdall_volume::format::policy::{Compression, JobRow, VolumeRow};
 use holdall_volume::format::row;
-use holdall_volume::format::segment::{Directory, SegmentId, SegmentRow, decode_footer};
+use holdall_volume::format::segment::{Directory, LeftOver, SegmentId, SegmentRow, decode_footer};
 use holdall_volume::format::upload::{PartRow, UploadRow};
 use serde::{Serialize, de::DeserializeOwned};
 
@@ -48,6 +48,7 @@ pub const TARGETS: &[Target] = &[
     Target { name: "row-log", run: log_row },
     Target { name: "row-chunk", run: plain_row::<ChunkRow> },
     Target { name: "row-segment", run: plain_row::<SegmentRow> },
+    Target { name: "row-left-over", run: plain_row::<LeftOver> },
     Target { name: "row-writer", run: plain_row::<WriterRow> },
     Target { name: "row-snapshot", run: plain_row::<SnapshotRow> },
     Target { name: "row-upload", run: plain_row::<UploadRow> },

@@ -14,7 +14,7 @@ use crate::setting::{Scale, Setting};
 #[command(name = "cargo x bench")]
 pub struct Arguments {
     /// Which rows to measure (small_puts, small_gets, listing, large_objects, object_stores,
-    /// import, memory, open); all, if none is named
+    /// replicas, import, memory, open, catalogs); all, if none is named
     pub names: Vec<String>,
     /// How often every contender has its turn
     #[arg(long, default_value_t = 5)]

@@ -116,6 +116,14 @@ async fn object_stores() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn replicas() {
+    let place = place();
+    let measured = rows::run("replicas", &place.setting).await.unwrap();
+    complete(&measured, ROUNDS);
+    assert_eq!(names(&measured[0]), ["holdall", "two plain files"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn open() {
     let place = place();
     complete(&rows::run("open", &place.setting).await.unwrap(), ROUNDS);

@@ -107,6 +107,8 @@ impl App {
             Command::Diff(command) => command.run(self).await,
             Command::Verify(command) => command.run(self).await,
             Command::Gc(command) => command.run(self).await,
+            Command::Repair(command) => command.run(self).await,
+            Command::Scrub(command) => command.run(self).await,
             Command::Rebuild(command) => command.run(self).await,
             Command::Jobs(command) => command.run(self).await,
             Command::Run(command) => command.run(self).await,
@@ -185,8 +187,10 @@ impl App {
             location.authority().is_empty().then(|| PathBuf::from(location.path()))
         };
         let mut folders = vec![self.global.home.clone()];
-        let places = [&settings.catalog.location, &settings.data.location];
-        folders.extend(places.into_iter().filter_map(local));
+        let places = settings.places.iter().map(|(_, backend)| &backend.location);
+        let places =
+            [&settings.catalog.location, &settings.data.location].into_iter().chain(places);
+        folders.extend(places.filter_map(local));
         Ok(folders)
     }
 

@@ -13,7 +13,7 @@
 //! let resources = Resources {
 //!     env: holdall_runtime::env(),
 //!     catalog: Arc::clone(&backend),
-//!     data: backend,
+//!     data: backend.into(),
 //!     holder: "an example".to_owned(),
 //! };
 //! let volume = Volume::create(resources, "tables", Policy::default()).await?;

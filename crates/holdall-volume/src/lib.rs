@@ -10,6 +10,7 @@ pub(crate) mod data;
 pub mod format;
 pub mod gc;
 pub mod log_reader;
+mod placement;
 pub mod read;
 pub mod rebuild;
 pub mod seal;
@@ -18,8 +19,13 @@ mod volume;
 mod write;
 
 pub use commit::{Committed, Condition};
+pub use placement::{
+    Place, PlaceHealth, PlaceInfo, Places, RepairOptions, RepairProgressFn, RepairReport,
+    ReplicasReport, ScrubOptions, ScrubReport, ZoneLoss,
+};
 pub use read::{
-    At, ChangePage, EntryPage, ListOptions, Query, Reading, VersionInfo, VersionPage, View,
+    At, ChangePage, EntryPage, ListOptions, Query, ReadLevel, Reading, VersionInfo, VersionPage,
+    View,
 };
 pub use volume::{Lost, Resources, Usage, Volume};
 pub use write::{PartInfo, PutItem, PutOptions, SnapshotInfo, Transaction, Upload, UploadInfo};

@@ -25,10 +25,11 @@ use crate::format::chunk::ChunkSecret;
 use crate::format::entry::Version;
 use crate::format::head::{Head, Sealed};
 use crate::format::keys::{CatalogKeys, DataKeys, VolumeId};
-use crate::format::policy::{Policy, VolumeRow};
+use crate::format::policy::{PlaceRow, Policy, Tier, VolumeRow, check_places};
 use crate::format::row;
 use crate::format::segment::SegmentId;
-use crate::read::ReadContext;
+use crate::placement::{Places, Spread, VolumeRowSource, Whole};
+use crate::read::{ReadContext, Recent};
 use crate::seal::SealContext;
 use crate::verify::rewrite::rewrite;
 use crate::verify::{Report, VerifyContext, VerifyCursor, VerifyOptions, verify, verify_slice};
@@ -49,8 +50,8 @@ pub struct Resources {
     pub env: Env,
     /// Holds the catalog; must be atomic.
     pub catalog: Arc<dyn Backend>,
-    /// Holds segments, log and checkpoints.
-    pub data: Arc<dyn Backend>,
+    /// Hold segments, log and checkpoints.
+    pub data: Places,
     /// Who opens it, for people: program and command, without secrets.
     pub holder: String,
 }
@@ -68,11 +69,16 @@ pub(crate) struct Shared {
     pub(crate) id: VolumeId,
     pub(crate) read: Arc<ReadContext>,
     pub(crate) committer: Committer,
+    /// Where the data is: one backend, or all places as one.
+    pub(crate) data: Arc<dyn Backend>,
+    pub(crate) spread: Arc<Spread>,
     writer: futures::lock::Mutex<Option<Arc<Writer>>>,
     sealing: futures::lock::Mutex<()>,
     /// Whether this handle has seen, or made, the volume's object on the data backend to be as the
     /// row.
     object_is_current: AtomicBool,
+    /// What was read lately, for reads that may be older.
+    pub(crate) recent: Recent,
     /// What the catalog was found to have lost, once that could be looked for.
     lost: OnceLock<Option<Lost>>,
 }
@@ -148,18 +154,23 @@ impl Volume {
         let id = VolumeId::from_random(env.random());
         let secret = ChunkSecret(env.random());
         let row = {
-            let (name, created) = (name.to_owned(), env.now());
-            VolumeRow { name, created, secret, history_from: created, policy }
+            let row = VolumeRow::new(name, env.now(), secret, policy);
+            VolumeRow { places: resources.data.rows(), ..row }
         };
+        check_places(&row.places, &row.policy.tiers)?;
         let data_keys = DataKeys::new(id);
         // First where it can be found again if the catalog is lost.
         let object = row.encode_object(id)?;
+        let source = VolumeRowSource::Fixed(Arc::new(row.clone()));
+        let catalog = Arc::clone(&resources.catalog);
+        let spread = Spread::new(env.clone(), catalog, id, &resources.data, source);
+        let (data, _) = spread.as_data();
         // The id is drawn at random, so that nobody else writes there.
-        let expect = match resources.data.profile().conditions {
+        let expect = match data.profile().conditions {
             Conditions::None => Expect::Any,
             Conditions::Absent | Conditions::Revision => Expect::Absent,
         };
-        resources.data.put(&data_keys.volume(), object, expect).await?;
+        data.put(&data_keys.volume(), object, expect).await?;
         let keys = CatalogKeys::new(id);
         let mut batch = Batch::new();
         let head = Head { next_epoch: 1, time: row.created, ..Head::default() };
@@ -206,25 +217,28 @@ impl Volume {
             keys: keys.clone(),
             holder: resources.holder.clone(),
         };
-        let data = DataContext {
-            env: resources.env.clone(),
-            catalog: Arc::clone(&resources.catalog),
-            data: Arc::clone(&resources.data),
-            keys,
-            data_keys: DataKeys::new(id),
-            secret: row.secret,
-        };
-        let reader = Reader::new(data, ReadSettings::default());
+        let secret = row.secret;
         let committer = Committer::new(context, row);
-        let read = Arc::new(ReadContext::new(&resources, id, reader, &committer));
+        let source = VolumeRowSource::Committer(committer.clone());
+        let (env, catalog) = (resources.env.clone(), Arc::clone(&resources.catalog));
+        let spread = Spread::new(env.clone(), Arc::clone(&catalog), id, &resources.data, source);
+        let (data, many) = spread.as_data();
+        let (data_keys, backend) = (DataKeys::new(id), Arc::clone(&data));
+        let context =
+            DataContext { env, catalog, data: backend, spread: many, keys, data_keys, secret };
+        let reader = Reader::new(context, ReadSettings::default());
+        let read = ReadContext::new(&resources, Arc::clone(&data), id, reader, &committer);
         let shared = Shared {
             resources,
             id,
-            read,
+            read: Arc::new(read),
             committer,
+            data,
+            spread,
             writer: futures::lock::Mutex::new(None),
             sealing: futures::lock::Mutex::new(()),
             object_is_current: AtomicBool::new(false),
+            recent: Recent::default(),
             lost: OnceLock::new(),
         };
         Self { shared: Arc::new(shared) }
@@ -259,6 +273,23 @@ impl Volume {
     pub async fn set_policy(&self, policy: Policy) -> Result<()> {
         policy.check()?;
         self.change(Write::SetPolicy(Box::new(policy))).await
+    }
+
+    /// Where the volume's data lies.
+    pub fn places(&self) -> Vec<PlaceRow> {
+        self.shared.committer.volume().places.clone()
+    }
+
+    /// Says where the volume's data lies from now on, and what goes there. Every place that there
+    /// was must stay, with its number; one that is no longer wanted is drained, or lost. What lies
+    /// where it should not is brought elsewhere by a [`repair`](Self::repair).
+    ///
+    /// # Errors
+    /// `Invalid` if places and tiers do not fit together; otherwise as
+    /// [`set_policy`](Self::set_policy).
+    pub async fn set_places(&self, places: Vec<PlaceRow>, tiers: Vec<Tier>) -> Result<()> {
+        tiers.iter().try_for_each(Tier::check)?;
+        self.change(Write::SetPlaces(places, tiers)).await
     }
 
     /// Gives the volume another name.
@@ -376,7 +407,7 @@ impl Volume {
         VerifyContext {
             env: resources.env.clone(),
             catalog: Arc::clone(&resources.catalog),
-            data: throttled(Arc::clone(&resources.data), options.throttle.as_ref()),
+            data: throttled(self.shared.data_to_verify(), options.throttle.as_ref()),
             catalog_keys: CatalogKeys::new(self.shared.id),
             data_keys: DataKeys::new(self.shared.id),
         }
@@ -387,13 +418,17 @@ impl Volume {
     ///
     /// A handle that has written seals what others have left unsealed too. One that has only read
     /// writes nothing here either: it may not be allowed to, and what it would seal may be another
-    /// writer's work of this moment.
+    /// writer's work of this moment. Only copies that it has found to be damaged are noted.
     ///
     /// # Errors
     /// Those of the backends. If sealing has failed, the writer goes on; close it again.
     pub async fn close(&self) -> Result<()> {
+        // Copies that no write waited for, and what was found out about others.
+        self.shared.spread.settle().await;
+        let _ = self.shared.flush_reports().await;
         if self.shared.committer.epoch_taken().await.is_some() {
             self.shared.seal().await?;
+            self.shared.spread.settle().await;
         }
         self.shared.committer.close().await
     }
@@ -417,11 +452,20 @@ impl Shared {
         Ok(writer)
     }
 
+    /// The data as whoever verifies it reads it.
+    fn data_to_verify(&self) -> Arc<dyn Backend> {
+        match self.spread.as_data() {
+            (_, Some(spread)) => Arc::new(Whole::new(spread)),
+            (data, None) => data,
+        }
+    }
+
     pub(crate) fn data_context(&self) -> DataContext {
         DataContext {
             env: self.resources.env.clone(),
             catalog: Arc::clone(&self.resources.catalog),
-            data: Arc::clone(&self.resources.data),
+            data: Arc::clone(&self.data),
+            spread: self.spread.as_data().1,
             keys: CatalogKeys::new(self.id),
             data_keys: DataKeys::new(self.id),
             secret: self.committer.volume().secret,
@@ -433,7 +477,7 @@ impl Shared {
         Ok(SealContext {
             env: self.resources.env.clone(),
             catalog: Arc::clone(&self.resources.catalog),
-            data: Arc::clone(&self.resources.data),
+            data: Arc::clone(&self.data),
             catalog_keys: CatalogKeys::new(self.id),
             data_keys: DataKeys::new(self.id),
             epoch: self.committer.epoch().await?,
@@ -469,8 +513,11 @@ fn check_backends(resources: &Resources) -> Result<()> {
             format!("{} cannot hold a catalog: its batches are not atomic", catalog.engine);
         return Err(Error::unsupported(Operation::Open, message));
     }
-    let data = resources.data.profile();
-    if data.value_bytes_max < DATA_VALUE_BYTES_MIN {
+    let places = resources.data.list().iter();
+    let profiles = places.map(|place| place.backend.profile());
+    if let Some(data) =
+        profiles.into_iter().find(|data| data.value_bytes_max < DATA_VALUE_BYTES_MIN)
+    {
         let message = format!(
             "{} cannot hold segments: its values have at most {} bytes, {DATA_VALUE_BYTES_MIN} \
              are needed",

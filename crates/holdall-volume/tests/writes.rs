@@ -14,7 +14,7 @@ use holdall_volume::{At, Condition, PutItem, PutOptions, Resources, Volume};
 fn resources() -> Resources {
     let memory = || Arc::new(Memory::new()) as Arc<dyn Backend>;
     let env = holdall_runtime::env();
-    Resources { env, catalog: memory(), data: memory(), holder: "test".to_owned() }
+    Resources { env, catalog: memory(), data: memory().into(), holder: "test".to_owned() }
 }
 
 fn name(name: &str) -> Name {

@@ -13,11 +13,11 @@ use holdall_volume::format::entry::{Name, Version};
 use holdall_volume::format::keys::VolumeId;
 use holdall_volume::rebuild::{RebuildOptions, RebuildReport};
 use holdall_volume::{At, Committed, Condition, EntryPage, ListOptions, PutOptions, Reading};
-use holdall_volume::{Resources, Volume};
+use holdall_volume::{Place, PlaceHealth, Places, Resources, Volume};
 
 use crate::config::BackendConfig;
 use crate::health::{HealthPolicy, Watch, Watches};
-use crate::registry;
+use crate::registry::{self, Later};
 use crate::settings::Settings;
 use crate::stats::{Keeper, Source};
 use crate::volumes;
@@ -34,6 +34,9 @@ pub(crate) struct Shared {
     settings: Settings,
     catalog: Stacked,
     data: Stacked,
+    /// The other places of the data, with their names; the first is `data`.
+    more: Vec<(String, Stacked)>,
+    places: Places,
     /// What stands in front of them.
     fronts: Vec<Stacked>,
     pub(crate) watches: Watches,
@@ -163,7 +166,22 @@ impl EngineBuilder {
             true => Vec::new(),
             false => volumes::written_once(catalog.backend.as_ref()).await?,
         };
-        let data = open(self.data, &settings.data, &once, "data").await?;
+        let data = match open(self.data, &settings.data, &once, "data").await {
+            Err(error) if settings.places.len() > 1 => {
+                later(&settings.data, &settings.holder, limits, &env, error).await?
+            }
+            opened => opened?,
+        };
+        let mut more = Vec::new();
+        for (name, config) in settings.places.iter().skip(1) {
+            let stacked = match open(None, config, &[], "data").await {
+                Ok(stacked) => stacked,
+                // It may come back at any time, and the others can do without.
+                Err(error) => later(config, &settings.holder, limits, &env, error).await?,
+            };
+            more.push((name.clone(), stacked));
+        }
+        let places = places(&settings, &data, &more);
         let stats = settings.stats.clone();
         let stats = stats.map(|folder| Keeper::start(folder, &settings.holder, sources, &env));
         let watch = |stacked: &Stacked, config: &BackendConfig| {
@@ -172,8 +190,44 @@ impl EngineBuilder {
         let watches =
             Watches::new(watch(&catalog, &settings.catalog), watch(&data, &settings.data));
         let open = Mutex::new(Some(HashMap::new()));
-        let shared = Shared { env, settings, catalog, data, fronts, watches, stats, open };
+        let shared =
+            Shared { env, settings, catalog, data, more, places, fronts, watches, stats, open };
         Ok(Engine { shared: Arc::new(shared) })
+    }
+}
+
+/// A place that could not be opened, with layers of its own round it.
+async fn later(
+    config: &BackendConfig,
+    holder: &str,
+    limits: Limits,
+    env: &Env,
+    why: Error,
+) -> Result<Stacked> {
+    let later = Later::new(config, holder, limits, env, why);
+    registry::wrap(Arc::new(later), config.limits(limits), env).await
+}
+
+/// The places as a volume knows them.
+fn places(settings: &Settings, data: &Stacked, more: &[(String, Stacked)]) -> Places {
+    let first = settings.places.first().map_or("", |(name, _)| name.as_str());
+    let opened = more.iter().map(|(name, stacked)| (name.as_str(), stacked));
+    let place = |(name, stacked): (&str, &Stacked)| {
+        let config = settings.places.iter().find(|(known, _)| known == name);
+        let config = config.map_or(&settings.data, |(_, config)| config);
+        let HealthPolicy { interval, timeout, failures } = config.health;
+        Place {
+            name: name.to_owned(),
+            zone: config.zone.clone().unwrap_or_default(),
+            weight: config.weight,
+            health: PlaceHealth { interval, timeout, failures },
+            backend: Arc::clone(&stacked.backend),
+        }
+    };
+    let places = Places::new(std::iter::once((first, data)).chain(opened).map(place));
+    match &settings.zone {
+        Some(zone) => places.in_zone(zone.as_str()),
+        None => places,
     }
 }
 
@@ -252,6 +306,11 @@ impl Engine {
         Arc::clone(&self.shared.data.backend)
     }
 
+    /// The places of the data, with their layers.
+    pub fn places(&self) -> Places {
+        self.shared.places.clone()
+    }
+
     /// The volumes that are open, until this is dropped for nobody else.
     pub(crate) async fn open_volumes(&self) -> Result<OpenVolumes<'_>> {
         let guard = self.shared.open.lock().await;
@@ -266,7 +325,7 @@ impl Engine {
         Resources {
             env: self.shared.env.clone(),
             catalog: self.catalog(),
-            data: self.data(),
+            data: self.places(),
             holder: self.shared.settings.holder.clone(),
         }
     }
@@ -388,8 +447,9 @@ impl Engine {
         for (_, volume) in self.shared.open.lock().await.take().into_iter().flatten() {
             done = done.and(volume.close().await);
         }
-        let Shared { data, catalog, fronts, .. } = &*self.shared;
-        for stacked in [data, catalog].into_iter().chain(fronts) {
+        let Shared { data, catalog, fronts, more, .. } = &*self.shared;
+        let more = more.iter().map(|(_, stacked)| stacked);
+        for stacked in [data, catalog].into_iter().chain(fronts).chain(more) {
             if let Some(cache) = &stacked.cache {
                 done = done.and(cache.close().await);
             }

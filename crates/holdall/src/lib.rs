@@ -184,12 +184,14 @@ pub use holdall_volume::format::entry::{Entry, NAME_BYTES_MAX, Name, Version};
 pub use holdall_volume::format::keys::VolumeId;
 pub use holdall_volume::format::log::{Change, Commit};
 pub use holdall_volume::format::policy::{
-    Compression, JobPolicy, JobRow, JobRun, LifecycleRule, Policy,
+    Acknowledge, Compression, JobPolicy, JobRow, JobRun, LifecycleRule, PlaceRow, PlaceState,
+    Policy, Tier,
 };
 pub use holdall_volume::{
-    At, ChangePage, Committed, Condition, EntryPage, ListOptions, Lost, PartInfo, PutItem,
-    PutOptions, Query, Reading, SnapshotInfo, Transaction, Upload, UploadInfo, Usage, VersionInfo,
-    VersionPage, View, Volume, gc, rebuild, verify,
+    At, ChangePage, Committed, Condition, EntryPage, ListOptions, Lost, PartInfo, Place,
+    PlaceHealth, PlaceInfo, Places, PutItem, PutOptions, Query, ReadLevel, Reading, RepairOptions,
+    RepairReport, ReplicasReport, ScrubOptions, ScrubReport, SnapshotInfo, Transaction, Upload,
+    UploadInfo, Usage, VersionInfo, VersionPage, View, Volume, ZoneLoss, gc, rebuild, verify,
 };
 
 /// Opens the backend of a location, with limits and counts round it.

@@ -4,12 +4,12 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use holdall_core::{Error, Location, Operation, Result};
-use holdall_volume::format::policy::{Compression, Policy};
+use holdall_volume::format::policy::{Compression, Policy, Tier};
 
 use crate::config::{BackendConfig, parse_jobs, parse_lifecycle};
 use crate::units::{nearest, parse_duration, parse_size};
 
-const FIELDS: [&str; 6] = ["catalog", "data", "holder", "calls_max", "deadline", "stats"];
+const FIELDS: [&str; 7] = ["catalog", "data", "holder", "calls_max", "deadline", "stats", "zone"];
 const POLICY_FIELDS: [&str; 11] = [
     "quota",
     "history",
@@ -29,8 +29,14 @@ const POLICY_FIELDS: [&str; 11] = [
 pub struct Settings {
     /// Where the catalogs of all volumes are: a backend that applies batches all or nothing.
     pub catalog: BackendConfig,
-    /// Where segments, logs and checkpoints are.
+    /// Where segments, logs and checkpoints are: the first place, if there are several.
     pub data: BackendConfig,
+    /// All places of the data by name, `data` included, if there are several.
+    pub places: Vec<(String, BackendConfig)>,
+    /// How many copies of the data there are, and where, if something was said of it.
+    pub tiers: Vec<Tier>,
+    /// The zone that this runs in: its places are nearest.
+    pub zone: Option<String>,
     /// Who this is, for the message that another process gets which wants the same catalog: the
     /// program's name and what it does, without secrets.
     pub holder: String,
@@ -77,6 +83,9 @@ impl Settings {
         Self {
             catalog: catalog.into(),
             data: data.into(),
+            places: Vec::new(),
+            tiers: Vec::new(),
+            zone: None,
             holder: "holdall".to_owned(),
             calls_max: 1024,
             deadline: Some(Duration::from_secs(120)),
@@ -91,7 +100,12 @@ impl Settings {
     pub fn set(&mut self, field: &str, text: &str) -> Result<()> {
         match field {
             "catalog" => self.catalog = parse_location(text)?.into(),
-            "data" => self.data = parse_location(text)?.into(),
+            "data" => {
+                self.data = parse_location(text)?.into();
+                self.places.clear();
+                self.tiers.clear();
+            }
+            "zone" => self.zone = unless_none(text, |text| Ok(text.to_owned()))?,
             "holder" => text.clone_into(&mut self.holder),
             "calls_max" => {
                 self.calls_max = text.parse().map_err(|_| {

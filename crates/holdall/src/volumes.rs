@@ -6,6 +6,7 @@
 //!   data      <id>/volume        who the volume is: rebuilding begins there
 //! ```
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use holdall_core::{
@@ -13,7 +14,7 @@ use holdall_core::{
 };
 use holdall_volume::Volume;
 use holdall_volume::format::keys::{CatalogKeys, DataKeys, VolumeId};
-use holdall_volume::format::policy::{Policy, VolumeRow};
+use holdall_volume::format::policy::{PlaceRow, PlaceState, Policy, Tier, VolumeRow};
 use holdall_volume::format::row;
 use serde::Serialize;
 
@@ -131,8 +132,11 @@ impl Engine {
     /// `Conflict` if there is one of this name, in the catalog or, because the catalog was lost,
     /// only on the data backend; `Invalid` for a wrong name or policy.
     pub async fn create_volume(&self, spec: impl Into<VolumeSpec> + Send) -> Result<Volume> {
-        let VolumeSpec { name, policy } = spec.into();
+        let VolumeSpec { name, mut policy } = spec.into();
         let key = name_key(&name)?;
+        if policy.tiers == Policy::default().tiers && !self.settings().tiers.is_empty() {
+            policy.tiers.clone_from(&self.settings().tiers);
+        }
         policy.check()?;
         let mut open = self.open_volumes().await?;
         self.finish_removals().await?;
@@ -254,22 +258,51 @@ impl Engine {
     /// What listing and reading the data backend return.
     pub async fn find_volumes(&self) -> Result<Vec<FoundVolume>> {
         let known: Vec<VolumeId> = self.names().await?.into_iter().map(|(_, id)| id).collect();
-        let mut found = Vec::new();
-        let mut list = List::prefix("").limit(1);
-        while let Some(first) = self.data().list(&list).await?.rows.into_iter().next() {
-            let folder = first.key.as_str().split('/').next().unwrap_or_default();
-            // `0` is the character behind `/`, so this skips everything of the volume.
-            list = List::prefix("").limit(1).at(format!("{folder}0"));
-            let Some(id) = VolumeId::parse(folder) else {
-                list = List::prefix("").limit(1).after(first.key.as_str());
-                continue;
-            };
-            let object = self.data().get(&DataKeys::new(id).volume(), ByteRange::ALL).await?;
-            let row = object.and_then(|object| VolumeRow::decode_object(id, &object.value).ok());
-            let volume = row.map(|row| VolumeInfo::new(&row.name.clone(), id, row));
-            found.push(FoundVolume { id: id.to_string(), volume, in_catalog: known.contains(&id) });
+        let mut newest: BTreeMap<VolumeId, Option<VolumeRow>> = BTreeMap::new();
+        let places = self.places();
+        let mut failed = None;
+        for place in places.list() {
+            match find_in(place.backend.as_ref(), &mut newest).await {
+                Ok(()) => {}
+                // As long as one place answers, there is something to go by.
+                Err(error) => failed = Some(error),
+            }
         }
-        Ok(found)
+        match failed {
+            Some(error) if newest.is_empty() => return Err(error),
+            _ => {}
+        }
+        let found = |(id, row): (VolumeId, Option<VolumeRow>)| {
+            let volume = row.map(|row| VolumeInfo::new(&row.name.clone(), id, row));
+            FoundVolume { id: id.to_string(), volume, in_catalog: known.contains(&id) }
+        };
+        Ok(newest.into_iter().map(found).collect())
+    }
+
+    /// What a volume's places and tiers would be if they were as configured; nothing if they are.
+    pub fn configured_places(&self, volume: &Volume) -> Option<(Vec<PlaceRow>, Vec<Tier>)> {
+        let settings = self.settings();
+        if settings.places.is_empty() && settings.tiers.is_empty() {
+            return None;
+        }
+        let (mut rows, tiers) = (volume.places(), settings.tiers.clone());
+        let tiers = if tiers.is_empty() { Policy::default().tiers } else { tiers };
+        for (position, (name, config)) in settings.places.iter().enumerate() {
+            let zone = config.zone.clone().unwrap_or_default();
+            let unnamed = rows.len() == 1 && rows[0].name.is_empty() && position == 0;
+            match rows.iter_mut().find(|row| row.name == *name || unnamed) {
+                Some(row) => {
+                    (row.name, row.zone, row.weight) = (name.clone(), zone, config.weight);
+                }
+                None => {
+                    let number = rows.iter().map(|row| row.number + 1).max().unwrap_or(0);
+                    let (name, weight) = (name.clone(), config.weight);
+                    let state = PlaceState::Active;
+                    rows.push(PlaceRow { number, name, zone, weight, state });
+                }
+            }
+        }
+        (rows != volume.places() || tiers != volume.policy().tiers).then_some((rows, tiers))
     }
 
     /// Notes which volume a name means, once its catalog was rebuilt.
@@ -334,12 +367,40 @@ impl Engine {
     /// Removes the rows and objects of a volume that no name means any more. Its own object goes
     /// first, so that nobody finds a volume to rebuild in what is left.
     async fn remove(&self, id: VolumeId) -> Result<()> {
-        let data = self.data();
-        data.delete(&DataKeys::new(id).volume(), Expect::Any).await?;
-        remove_all(&data, &DataKeys::new(id).root(), false).await?;
+        for place in self.places().list() {
+            place.backend.delete(&DataKeys::new(id).volume(), Expect::Any).await?;
+        }
+        for place in self.places().list() {
+            remove_all(&place.backend, &DataKeys::new(id).root(), false).await?;
+        }
         remove_all(&self.catalog(), CatalogKeys::new(id).root(), true).await?;
         self.catalog().delete(&removed_key(id), Expect::Any).await
     }
+}
+
+/// Adds the volumes that a backend holds, with what it says of them if that is the newest.
+async fn find_in(
+    data: &dyn Backend,
+    newest: &mut BTreeMap<VolumeId, Option<VolumeRow>>,
+) -> Result<()> {
+    let mut list = List::prefix("").limit(1);
+    while let Some(first) = data.list(&list).await?.rows.into_iter().next() {
+        let folder = first.key.as_str().split('/').next().unwrap_or_default();
+        // `0` is the character behind `/`, so this skips everything of the volume.
+        list = List::prefix("").limit(1).at(format!("{folder}0"));
+        let Some(id) = VolumeId::parse(folder) else {
+            list = List::prefix("").limit(1).after(first.key.as_str());
+            continue;
+        };
+        let object = data.get(&DataKeys::new(id).volume(), ByteRange::ALL).await?;
+        let row = object.and_then(|object| VolumeRow::decode_object(id, &object.value).ok());
+        let known = newest.entry(id).or_default();
+        let changes = |row: &Option<VolumeRow>| row.as_ref().map(|row| row.changes);
+        if changes(&row) > changes(known) {
+            *known = row;
+        }
+    }
+    Ok(())
 }
 
 async fn names(catalog: &dyn Backend) -> Result<Vec<(String, VolumeId)>> {

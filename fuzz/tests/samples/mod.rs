@@ -19,8 +19,8 @@ use holdall_volume::format::policy::{
     Compression, JobError, JobLease, JobRow, JobRun, Policy, VolumeRow,
 };
 use holdall_volume::format::segment::{
-    Directory, DirectoryEntry, DirectoryFrame, Replica, ReplicaState, SegmentId, SegmentRow,
-    SegmentState, encode_footer,
+    Directory, DirectoryEntry, DirectoryFrame, LeftOver, Replica, ReplicaState, SegmentId,
+    SegmentRow, SegmentState, encode_footer,
 };
 use holdall_volume::format::upload::{PartRow, UploadRow};
 use serde::Serialize;
@@ -48,6 +48,7 @@ pub(crate) fn of(target: &str) -> Samples {
         "row-retention" => vec![plain(&(name(), 300_u64))],
         "row-chunk" => chunk_rows().iter().map(plain).collect(),
         "row-segment" => segment_rows().iter().map(plain).collect(),
+        "row-left-over" => vec![plain(&LeftOver::Kept(time())), plain(&LeftOver::Dropping)],
         "row-writer" => vec![plain(&writer())],
         "row-snapshot" => vec![plain(&snapshot())],
         "row-upload" => vec![plain(&upload())],
@@ -206,13 +207,7 @@ fn volume_row() -> VolumeRow {
         indexed: ["colour".to_owned()].into(),
         ..Policy::default()
     };
-    VolumeRow {
-        name: "default".to_owned(),
-        created: time(),
-        secret: ChunkSecret([5; 32]),
-        history_from: time(),
-        policy,
-    }
+    VolumeRow::new("default", time(), ChunkSecret([5; 32]), policy)
 }
 
 fn chunk_rows() -> Vec<ChunkRow> {

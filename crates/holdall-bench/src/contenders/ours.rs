@@ -6,7 +6,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures::{Stream, StreamExt};
-use holdall::Engine;
+use holdall::{Engine, Settings};
 use holdall_core::Env;
 use holdall_volume::format::entry::Name;
 use holdall_volume::{Condition, ListOptions, PutItem, PutOptions, Volume};
@@ -20,7 +20,8 @@ pub const NAME: &str = "holdall";
 /// What it does before it says that something is written.
 pub const DURABILITY: &str = "journal synced at each group; segments and folders synced before";
 
-const VOLUME: &str = "bench";
+/// Its volume.
+pub const VOLUME: &str = "bench";
 
 /// How often it is looked whether the background is quiet, and how long at the most.
 const LOOK: Duration = Duration::from_millis(100);
@@ -51,6 +52,16 @@ impl Ours {
     pub async fn on(catalog: &str, data: &str, env: &Env) -> Result<Self> {
         let builder = Engine::builder().catalog(catalog).data(data).holder("holdall-bench");
         let engine = builder.open().await?;
+        let volume = engine.get_or_create_volume(VOLUME).await?;
+        Ok(Self { env: env.clone(), engine, volume })
+    }
+
+    /// Makes a volume as these settings say.
+    ///
+    /// # Errors
+    /// Those of the engine.
+    pub async fn with(settings: Settings, env: &Env) -> Result<Self> {
+        let engine = Engine::open(settings).await?;
         let volume = engine.get_or_create_volume(VOLUME).await?;
         Ok(Self { env: env.clone(), engine, volume })
     }

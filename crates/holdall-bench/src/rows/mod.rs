@@ -7,6 +7,7 @@ pub mod listing;
 pub mod memory;
 pub mod object_stores;
 pub mod open;
+pub mod replicas;
 pub mod small_gets;
 pub mod small_puts;
 
@@ -16,12 +17,13 @@ use crate::report::Measured;
 use crate::setting::Setting;
 
 /// The names of the rows, in the order in which they run.
-pub const NAMES: [&str; 9] = [
+pub const NAMES: [&str; 10] = [
     small_puts::NAME,
     small_gets::NAME,
     listing::NAME,
     large_objects::NAME,
     object_stores::NAME,
+    replicas::NAME,
     import::NAME,
     memory::NAME,
     open::NAME,
@@ -49,6 +51,7 @@ async fn run_alone(name: &str, setting: &Setting) -> Result<Vec<Measured>> {
         listing::NAME => listing::run(setting).await,
         large_objects::NAME => large_objects::run(setting).await,
         object_stores::NAME => object_stores::run(setting).await,
+        replicas::NAME => replicas::run(setting).await,
         import::NAME => import::run(setting).await,
         memory::NAME => memory::run(setting).await,
         open::NAME => open::run(setting).await,

@@ -3,7 +3,7 @@
 use clap::{Args, Subcommand};
 use holdall::units::format_duration;
 use holdall::{
-    BackendConfig, Config as File, Engine, HealthPolicy, Location, Operation, ask_health,
+    BackendConfig, Config as File, Engine, HealthPolicy, Location, Operation, Policy, ask_health,
     open_backend,
 };
 use serde_json::{Value, json};
@@ -141,7 +141,8 @@ async fn volume(
     settings.holder = "holdall config".to_owned();
     if !apply {
         // A cache's folder and a queue of late writes are for one process, and that may be at work.
-        for backend in [&mut settings.catalog, &mut settings.data] {
+        let places = settings.places.iter_mut().map(|(_, backend)| backend);
+        for backend in [&mut settings.catalog, &mut settings.data].into_iter().chain(places) {
             (backend.cache, backend.front) = (None, None);
         }
     }
@@ -167,11 +168,24 @@ async fn compare(
         Some(config) => config.apply_to(present.clone())?,
         None => present.clone(),
     };
+    let places = engine.configured_places(&volume);
+    if let Some((places, tiers)) = places.clone().filter(|_| apply) {
+        volume.set_places(places, tiers).await?;
+    }
     if wanted == present {
-        return Ok("as configured".to_owned());
+        return match places {
+            None => Ok("as configured".to_owned()),
+            Some(_) if apply => Ok("its places were changed to what is configured".to_owned()),
+            Some(_) => {
+                let message = "its places differ; `holdall config apply` changes them, and \
+                               `holdall repair` brings copies there";
+                Err(holdall::Error::invalid(Operation::Configure, message))
+            }
+        };
     }
     if apply {
-        volume.set_policy(wanted).await?;
+        let tiers = volume.policy().tiers;
+        volume.set_policy(Policy { tiers, ..wanted }).await?;
         return Ok("its policy was changed to what is configured".to_owned());
     }
     let differ =

@@ -19,13 +19,16 @@ pub(crate) mod ls;
 pub(crate) mod mv;
 pub(crate) mod put;
 pub(crate) mod rebuild;
+pub(crate) mod repair;
 pub(crate) mod rm;
 pub(crate) mod run;
+pub(crate) mod scrub;
 pub(crate) mod snapshot;
 pub(crate) mod stat;
 pub(crate) mod status;
 pub(crate) mod verify;
 pub(crate) mod volume;
 
+mod replicas;
 mod shape;
 mod stats;

@@ -5,6 +5,7 @@ use holdall::units::{format_size, parse_size};
 use holdall::{Policy, VolumeSpec, set_policy_field};
 use serde_json::json;
 
+use super::replicas;
 use super::shape::PolicyShape;
 use crate::app::App;
 use crate::failure::{Done, Failure, Result};
@@ -61,6 +62,21 @@ enum Action {
         #[arg(required = true, value_name = "FIELD=VALUE")]
         fields: Vec<String>,
     },
+    /// Shows how the copies stand: what lags or is missing, and what the loss of a zone would cost.
+    Replicas {
+        /// Its name.
+        #[arg(default_value = "default")]
+        name: String,
+    },
+    /// Says what becomes of a place of the data.
+    Place {
+        /// The volume's name.
+        name: String,
+        /// The name of the place.
+        place: String,
+        /// active; drain, so that a repair brings its copies elsewhere; or lost, for good.
+        state: String,
+    },
     /// Deletes a volume with everything in it, for good.
     Delete {
         /// Its name.
@@ -92,6 +108,10 @@ impl Volume {
             }
             Action::Resize { name, quota } => resize(app, &name, &quota).await?,
             Action::Set { name, fields } => set(app, &name, &fields).await?,
+            Action::Replicas { name } => replicas::show(app, &name).await?,
+            Action::Place { name, place, state } => {
+                replicas::place(app, &name, &place, &state).await?;
+            }
             Action::Delete { name, yes } => delete(app, &name, yes).await?,
         }
         Ok(Done::Whole)

@@ -14,7 +14,7 @@ pub(crate) async fn store(policy: Policy) -> VolumeStore {
     let resources = Resources {
         env: holdall_runtime::env(),
         catalog: Arc::clone(&backend),
-        data: backend,
+        data: backend.into(),
         holder: "a test".to_owned(),
     };
     VolumeStore::new(Volume::create(resources, "tables", policy).await.unwrap())

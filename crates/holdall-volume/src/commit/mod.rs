@@ -14,6 +14,7 @@
 
 mod committer;
 mod plan;
+mod plan_copies;
 mod plan_maintain;
 mod plan_upload;
 mod request;
@@ -23,4 +24,4 @@ mod writer;
 
 pub(crate) use committer::{CommitContext, Committer};
 pub use request::{Committed, Condition};
-pub(crate) use request::{Draft, Maintain, Request, Write};
+pub(crate) use request::{Draft, Maintain, NewCopies, Request, Write};

@@ -18,8 +18,8 @@ use crate::format::head::Head;
 use crate::format::history::{HistoryRow, SnapshotRow};
 use crate::format::keys::CatalogKeys;
 use crate::format::log::{Change, Commit};
-use crate::format::policy::{Policy, VolumeRow};
-use crate::format::segment::{Replica, ReplicaState, SegmentId, SegmentRow, SegmentState};
+use crate::format::policy::{Policy, VolumeRow, check_places};
+use crate::format::segment::{LeftOver, SegmentId, SegmentRow, SegmentState};
 use crate::format::upload::{PartRow, UploadRow};
 
 /// The rows of a volume as a plan sees them, and what the plan makes of them.
@@ -38,6 +38,7 @@ pub(crate) struct Plan {
     pub(super) segments: Table<SegmentId, SegmentRow>,
     pub(super) uploads: Table<String, UploadRow>,
     pub(super) parts: Table<(String, u32), PartRow>,
+    pub(super) left_overs: Table<(SegmentId, u16), LeftOver>,
     /// Rows that are only written: indexes, the volume's own row.
     pub(super) plain: Table<Key, Bytes>,
     pub(super) commits: Vec<Commit>,
@@ -76,6 +77,7 @@ impl Plan {
             segments: Table::default(),
             uploads: Table::default(),
             parts: Table::default(),
+            left_overs: Table::default(),
             plain: Table::default(),
             commits: Vec::new(),
             volume_changed: false,
@@ -181,10 +183,11 @@ impl Plan {
             Write::AbortUpload { id, parts } => self.abort_upload(step, id, parts),
             Write::SetName(name) => {
                 Arc::make_mut(&mut self.volume).name.clone_from(name);
-                self.volume_changed = true;
+                self.note_change();
                 Ok(None)
             }
             Write::SetPolicy(policy) => self.set_policy(step, policy).map(|()| None),
+            Write::SetPlaces(places, tiers) => self.set_places(places, tiers).map(|()| None),
             Write::Maintain(maintain) => self.maintain(step, maintain).map(|()| None),
         }
     }
@@ -195,13 +198,14 @@ impl Plan {
             let message = "the indexed attributes of a volume are fixed when it is created";
             return Err(Error::unsupported(Operation::Configure, message));
         }
+        check_places(&self.volume.places, &policy.tiers)?;
         let volume = Arc::make_mut(&mut self.volume);
         if policy.history > volume.policy.history {
             let kept_from = step.time.minus(volume.policy.history);
             volume.history_from = volume.history_from.max(kept_from);
         }
         volume.policy = policy.clone();
-        self.volume_changed = true;
+        self.note_change();
         Ok(())
     }
 
@@ -417,7 +421,6 @@ impl Plan {
             }
             self.head.segments += 1;
             self.head.segment_bytes += staged.bytes;
-            let replica = Replica { backend: 0, state: ReplicaState::Healthy, verified: None };
             let row = SegmentRow {
                 created: self.now,
                 bytes: staged.bytes,
@@ -426,7 +429,7 @@ impl Plan {
                 tier: 0,
                 key_id: 0,
                 state: SegmentState::Live,
-                replicas: vec![replica],
+                replicas: staged.copies.replicas(),
             };
             self.segments.set(staged.id, Some(row));
         }
@@ -441,6 +444,7 @@ impl Plan {
         self.segments.keep();
         self.uploads.keep();
         self.parts.keep();
+        self.left_overs.keep();
         self.plain.keep();
     }
 
@@ -452,6 +456,7 @@ impl Plan {
         self.segments.undo();
         self.uploads.undo();
         self.parts.undo();
+        self.left_overs.undo();
         self.plain.undo();
     }
 
@@ -464,6 +469,7 @@ impl Plan {
         self.segments.restart();
         self.uploads.restart();
         self.parts.restart();
+        self.left_overs.restart();
         self.plain.restart();
         self.commits.clear();
         self.volume_changed = false;

@@ -34,6 +34,12 @@ impl Plan {
                 return self.drop_idle(step, id, *since, children);
             }
             Maintain::Move { id, from, to } => return self.move_chunk(id, *from, *to),
+            Maintain::CopyState { id, place, state, verified } => {
+                self.copy_state(*id, *place, *state, *verified);
+            }
+            Maintain::SwitchCopies(copies) => self.switch_copies(copies),
+            Maintain::DropCopy { id, place, left } => self.drop_copy(*id, *place, *left),
+            Maintain::CopyDropped { id, place } => self.copy_dropped(*id, *place),
             Maintain::Bury { .. }
             | Maintain::Condemn { .. }
             | Maintain::Deleted { .. }

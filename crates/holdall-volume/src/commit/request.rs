@@ -8,8 +8,8 @@ use holdall_core::Timestamp;
 use crate::data::{StagedChunk, StagedSegment};
 use crate::format::chunk::{ChunkId, Content, Digest, Place};
 use crate::format::entry::{Entry, Name, Version};
-use crate::format::policy::Policy;
-use crate::format::segment::SegmentId;
+use crate::format::policy::{PlaceRow, Policy, Tier};
+use crate::format::segment::{Replica, ReplicaState, SegmentId};
 use crate::format::upload::{PartRow, UploadRow};
 
 /// What a write expects to find under its name.
@@ -91,6 +91,8 @@ pub(crate) enum Write {
     SetName(String),
     /// Tell the volume to do something else.
     SetPolicy(Box<Policy>),
+    /// Tell the volume where its data lies, and what goes there.
+    SetPlaces(Vec<PlaceRow>, Vec<Tier>),
     /// A step of looking after the volume.
     Maintain(Maintain),
 }
@@ -119,6 +121,28 @@ pub(crate) enum Maintain {
     Forget { id: SegmentId },
     /// Point a chunk row at a copy of the chunk.
     Move { id: ChunkId, from: Place, to: Place },
+    /// Say what is known of a copy of a segment.
+    CopyState { id: SegmentId, place: u16, state: ReplicaState, verified: Option<Timestamp> },
+    /// Name new copies of a segment, and no longer others.
+    SwitchCopies(Box<NewCopies>),
+    /// Delete a copy that was left over then and still is: it is not named again.
+    DropCopy { id: SegmentId, place: u16, left: Timestamp },
+    /// Forget a copy that was left over, and is deleted.
+    CopyDropped { id: SegmentId, place: u16 },
+}
+
+/// Copies of a segment that were made and checked.
+#[derive(Clone, Debug)]
+pub(crate) struct NewCopies {
+    pub id: SegmentId,
+    /// The copies as they were when this was begun.
+    pub before: Vec<Replica>,
+    /// Where there is one now.
+    pub added: Vec<u16>,
+    /// Where one is left over.
+    pub leave: Vec<u16>,
+    /// When they were checked.
+    pub at: Timestamp,
 }
 
 /// Steps that happen together or not at all, and the stored bytes that they name.

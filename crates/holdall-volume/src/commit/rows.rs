@@ -24,6 +24,7 @@ pub(super) enum Wanted {
     Segment(SegmentId),
     Upload(String),
     Part(String, u32),
+    LeftOver(SegmentId, u16),
 }
 
 impl Plan {
@@ -39,6 +40,8 @@ impl Plan {
         wanted.extend(self.uploads.take_missing().into_iter().map(Wanted::Upload));
         let parts = self.parts.take_missing().into_iter();
         wanted.extend(parts.map(|(id, number)| Wanted::Part(id, number)));
+        let left_overs = self.left_overs.take_missing().into_iter();
+        wanted.extend(left_overs.map(|(id, place)| Wanted::LeftOver(id, place)));
         let mut seen = std::collections::HashSet::new();
         wanted.retain(|wanted| seen.insert(wanted.clone()));
         wanted
@@ -67,6 +70,7 @@ impl Plan {
             Wanted::Segment(id) => self.keys.segment(*id),
             Wanted::Upload(id) => self.keys.upload(id),
             Wanted::Part(id, number) => self.keys.part(id, *number),
+            Wanted::LeftOver(id, place) => self.keys.left_over(*id, *place),
         }
     }
 
@@ -88,6 +92,7 @@ impl Plan {
                 let row = value.map(|row| PartRow::decode(key, row)).transpose()?;
                 self.parts.load((id, number), row);
             }
+            Wanted::LeftOver(id, place) => self.left_overs.load((id, place), plain(key, value)?),
         }
         Ok(())
     }
@@ -132,6 +137,9 @@ impl Plan {
         }
         for (id, upload) in self.uploads.take_changed() {
             write_row(&mut batch, keys.upload(&id), upload.as_ref());
+        }
+        for ((id, place), since) in self.left_overs.take_changed() {
+            write_row(&mut batch, keys.left_over(id, place), since.as_ref());
         }
         for (key, value) in self.plain.take_changed() {
             write(&mut batch, key, value);

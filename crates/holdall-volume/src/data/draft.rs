@@ -122,7 +122,7 @@ impl Packed {
             chunks.iter().filter_map(|chunk| Some(chunk.place?.segment)).collect();
         named.sort_unstable();
         named.dedup();
-        let segments = named.iter().filter_map(|id| durable.get(id).copied()).collect();
+        let segments = named.iter().filter_map(|id| durable.get(id).cloned()).collect();
         Stored { nodes: self.nodes, size: self.size, digest: self.digest, chunks, segments }
     }
 }

@@ -23,7 +23,7 @@ mod tree;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use holdall_core::{Backend, Env, Result, Timestamp};
+use holdall_core::{Backend, ByteRange, Env, Error, ErrorKind, Object, Result, Timestamp};
 
 pub(crate) use cut::{Source, source_of};
 pub(crate) use ingest::Ingest;
@@ -38,6 +38,7 @@ use crate::format::chunk::{ChunkId, ChunkSecret, Digest, Node, Place};
 use crate::format::entry::Name;
 use crate::format::keys::{CatalogKeys, DataKeys};
 use crate::format::segment::SegmentId;
+use crate::placement::{Copies, Spread};
 
 /// What the data path needs of an open volume. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -48,6 +49,8 @@ pub(crate) struct DataContext {
     pub catalog: Arc<dyn Backend>,
     /// Where segments are.
     pub data: Arc<dyn Backend>,
+    /// The same, copy by copy, where data lies in several places.
+    pub spread: Option<Arc<Spread>>,
     /// The keys of the catalog's rows.
     pub keys: CatalogKeys,
     /// The keys of the data backend's objects.
@@ -70,12 +73,14 @@ pub(crate) struct StagedChunk {
 }
 
 /// A segment in which staged chunks lie. Other puts may name the same one.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct StagedSegment {
     /// Its name.
     pub id: SegmentId,
     /// Its length in bytes.
     pub bytes: u64,
+    /// Its copies.
+    pub copies: Copies,
 }
 
 /// Bytes that lie safely on the data backend but are not yet named by a commit.
@@ -93,6 +98,37 @@ pub(crate) struct Stored {
     pub chunks: Vec<StagedChunk>,
     /// Every segment that a place of `chunks` names, each once, all durable.
     pub segments: Vec<StagedSegment>,
+}
+
+impl DataContext {
+    /// Reads a part of a segment, but not from these places. Also says from which it was read,
+    /// where there are several.
+    ///
+    /// # Errors
+    /// Those of the backends.
+    async fn read_segment(
+        &self,
+        id: SegmentId,
+        range: ByteRange,
+        without: &[u16],
+    ) -> Result<(Option<Object>, Option<u16>)> {
+        let Some(spread) = &self.spread else {
+            return Ok((self.data.get(&self.data_keys.segment(id), range).await?, None));
+        };
+        let found = spread.get_segment(id, range, without).await?;
+        Ok(found.map_or((None, None), |(object, place)| (Some(object), Some(place))))
+    }
+
+    /// Whether a damaged copy is one of several: it is noted, and another is tried.
+    fn steps_past(&self, id: SegmentId, error: &Error, from: Option<u16>) -> bool {
+        match (&self.spread, from) {
+            (Some(spread), Some(place)) if error.kind() == ErrorKind::Corrupt => {
+                spread.damaged(id, place);
+                true
+            }
+            _ => false,
+        }
+    }
 }
 
 impl Stored {

@@ -29,6 +29,7 @@ use crate::format::chunk::ChunkId;
 use crate::format::frame::{self, FrameKind, FramePlace};
 use crate::format::policy::{Compression, Policy};
 use crate::format::segment::{Directory, DirectoryEntry, DirectoryFrame, SegmentId};
+use crate::placement::Copies;
 
 /// Bytes of segments that may be in memory at once, open or being written; but always two.
 const SEGMENT_MEMORY_BYTES: usize = 64 << 20;
@@ -113,14 +114,14 @@ struct Open {
     directory: Directory,
     /// Whether a store waits for it.
     wanted: bool,
-    outcome: oneshot::Sender<Result<u64>>,
+    outcome: oneshot::Sender<Result<Written>>,
 }
 
 /// A segment of this packer, and whether it is durable.
 #[derive(Clone, Debug)]
 pub(crate) struct Segment {
     id: SegmentId,
-    outcome: Shared<oneshot::Receiver<Result<u64>>>,
+    outcome: Shared<oneshot::Receiver<Result<Written>>>,
 }
 
 impl Segment {
@@ -135,9 +136,13 @@ impl Segment {
             let message = "the volume was closed before a segment was written";
             Err(Error::closed(Operation::Put, message))
         });
-        Ok(StagedSegment { id: self.id, bytes: outcome? })
+        let (bytes, copies) = outcome?;
+        Ok(StagedSegment { id: self.id, bytes, copies })
     }
 }
+
+/// A segment's length and its copies.
+type Written = (u64, Copies);
 
 /// What became of frames that were to be appended.
 struct Appended {
@@ -394,7 +399,7 @@ struct Writing {
 }
 
 impl Writing {
-    async fn run(mut self, buffer: Buffer, directory: Directory) -> Result<u64> {
+    async fn run(mut self, buffer: Buffer, directory: Directory) -> Result<Written> {
         let context = self.packer.context.clone();
         let (id, closed) = (self.id, context.env.now());
         // The directory takes about 40 bytes a chunk to encode, and small segments are copied.
@@ -405,9 +410,9 @@ impl Writing {
         })
         .await??;
         let length = bytes.len() as u64;
-        finish::put(&context, self.id, bytes).await?;
+        let copies = finish::put(&context, self.id, bytes).await?;
         self.done = true;
-        Ok(length)
+        Ok((length, copies))
     }
 }
 

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use bytes::Bytes;
 use futures::{Stream, stream};
-use holdall_core::{ByteRange, Error, Key, Operation, Result};
+use holdall_core::{ByteRange, Error, ErrorKind, Key, Operation, Result};
 
 use super::{DataContext, compute};
 use crate::format::chunk::{ChunkId, Digest, Place};
@@ -73,21 +73,15 @@ pub(crate) async fn read_directory(
     size: Option<u64>,
 ) -> Result<Directory> {
     let mut file = SegmentFile::new(context, id);
-    let size = match size {
-        Some(size) => size,
-        None => file.size().await?,
-    };
-    let tail_at = size.saturating_sub(TAIL_BYTES);
-    let tail = file.read(tail_at, size - tail_at).await?;
-    let footer_at = tail.len().saturating_sub(FOOTER_BYTES);
-    let footer = decode_footer(&tail[footer_at..], tail_at + tail.len() as u64);
-    let (at, bytes) = footer.map_err(|e| e.with_key(&file.key))?;
-    let frame = file.read(u64::from(at), u64::from(bytes)).await?;
-    let raw = file.decode(FrameKind::Directory, at, &frame)?.raw;
-    postcard::from_bytes(&raw).map_err(|e| {
-        let message = "a segment's directory cannot be decoded; run `holdall verify`";
-        Error::corrupt(Operation::Decode, message).with_key(&file.key).with_source(e)
-    })
+    loop {
+        let error = match file.directory(size).await {
+            Ok(directory) => return Ok(directory),
+            Err(error) => error,
+        };
+        if !file.step_past(&error) {
+            return Err(error);
+        }
+    }
 }
 
 /// All frames of a segment that hold chunks, in order; one frame and a few MiB are in memory. With
@@ -129,13 +123,17 @@ struct SegmentFile {
     size: Option<u64>,
     window_at: u64,
     window: Bytes,
+    /// Where the window was read from, and which copies are damaged.
+    from: Option<u16>,
+    damaged: Vec<u16>,
 }
 
 impl SegmentFile {
     fn new(context: &DataContext, id: SegmentId) -> Self {
         let key = context.data_keys.segment(id);
         let context = context.clone();
-        Self { context, id, key, size: None, window_at: 0, window: Bytes::new() }
+        let (window, from, damaged) = (Bytes::new(), None, Vec::new());
+        Self { context, id, key, size: None, window_at: 0, window, from, damaged }
     }
 
     async fn size(&mut self) -> Result<u64> {
@@ -145,9 +143,41 @@ impl SegmentFile {
         Ok(self.size.unwrap_or(0))
     }
 
+    /// The directory, of the copy that is read now.
+    async fn directory(&mut self, size: Option<u64>) -> Result<Directory> {
+        let size = match size {
+            Some(size) => size,
+            None => self.size().await?,
+        };
+        let tail_at = size.saturating_sub(TAIL_BYTES);
+        let tail = self.read(tail_at, size - tail_at).await?;
+        let footer_at = tail.len().saturating_sub(FOOTER_BYTES);
+        let footer = decode_footer(&tail[footer_at..], tail_at + tail.len() as u64);
+        let (at, bytes) = footer.map_err(|e| e.with_key(&self.key))?;
+        let frame = self.read(u64::from(at), u64::from(bytes)).await?;
+        let raw = self.decode(FrameKind::Directory, at, &frame)?.raw;
+        postcard::from_bytes(&raw).map_err(|e| {
+            let message = "a segment's directory cannot be decoded; run `holdall verify`";
+            Error::corrupt(Operation::Decode, message).with_key(&self.key).with_source(e)
+        })
+    }
+
+    /// Goes over to another copy, if there is one that was not read yet.
+    fn step_past(&mut self, error: &Error) -> bool {
+        let from = self.from.take();
+        if !self.context.steps_past(self.id, error, from) {
+            return false;
+        }
+        self.damaged.extend(from);
+        (self.size, self.window_at, self.window) = (None, 0, Bytes::new());
+        true
+    }
+
     async fn get(&mut self, at: u64, bytes: u64) -> Result<Bytes> {
         let range = ByteRange::new(at, at.saturating_add(bytes));
-        let Some(found) = self.context.data.get(&self.key, range).await? else {
+        let read = self.context.read_segment(self.id, range, &self.damaged).await?;
+        self.from = read.1;
+        let Some(found) = read.0 else {
             let message = "a segment is missing; run `holdall verify`";
             return Err(Error::corrupt(Operation::Get, message).with_key(&self.key));
         };
@@ -183,12 +213,28 @@ impl SegmentFile {
 
     /// The frame that should be here.
     async fn listed(&mut self, at: u32, bytes: u32) -> Result<FrameFound> {
-        let frame = self.read(u64::from(at), u64::from(bytes)).await?;
-        let found = match self.decode(FrameKind::Chunks, at, &frame) {
-            Ok(frame) => Ok(self.name(frame).await?),
-            Err(e) => Err(e),
-        };
-        Ok(FrameFound { at, bytes, found })
+        let mut first = None;
+        loop {
+            let frame = match self.read(u64::from(at), u64::from(bytes)).await {
+                Ok(frame) => frame,
+                // There is no other copy.
+                Err(e) if first.is_some() && e.kind() == ErrorKind::Corrupt => Bytes::new(),
+                Err(error) => return Err(error),
+            };
+            let error = match self.decode(FrameKind::Chunks, at, &frame) {
+                Ok(frame) => {
+                    let found = Ok(self.name(frame).await?);
+                    return Ok(FrameFound { at, bytes, found });
+                }
+                Err(error) => error,
+            };
+            if !self.step_past(&error) {
+                // The frames behind may be whole in copies that have damage here.
+                self.damaged.clear();
+                return Ok(FrameFound { at, bytes, found: Err(first.unwrap_or(error)) });
+            }
+            first.get_or_insert(error);
+        }
     }
 
     async fn name(&self, frame: frame::Frame) -> Result<FrameChunks> {

@@ -174,6 +174,19 @@ pub fn decode_whole(place: FramePlace, bytes: &Bytes, raw_bytes_max: usize) -> R
     decode(place, bytes)
 }
 
+/// Checks the frame that is all of `bytes`, whatever place it belongs to, without decoding it.
+///
+/// # Errors
+/// As [`decode`], as far as form and checksum tell.
+pub fn check_whole(bytes: &[u8]) -> Result<Header> {
+    let header = Header::parse(bytes)?;
+    if header.frame_bytes() != bytes.len() {
+        return Err(corrupt("is not as long as its object"));
+    }
+    header.check(bytes)?;
+    Ok(header)
+}
+
 /// A frame's header. Reading it checks its form but not its checksum.
 #[derive(Clone, Copy, Debug)]
 pub struct Header {

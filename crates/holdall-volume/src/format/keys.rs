@@ -193,6 +193,18 @@ impl CatalogKeys {
         SegmentId::parse(key.as_str().rsplit_once('/')?.1)
     }
 
+    /// A copy of a segment that is left over in a place, until it is deleted.
+    pub fn left_over(&self, id: SegmentId, place: u16) -> Key {
+        self.row('d', &format!("{id}/{place:04x}"))
+    }
+
+    /// The segment and place in the key of a copy that is left over.
+    pub fn left_over_parts(&self, key: &Key) -> Option<(SegmentId, u16)> {
+        let rest = key.as_str().strip_prefix(&self.root)?.strip_prefix("d/")?;
+        let (id, place) = rest.split_once('/')?;
+        Some((SegmentId::parse(id)?, u16::from_str_radix(place, 16).ok()?))
+    }
+
     /// A writer.
     pub fn writer(&self, epoch: u64) -> Key {
         self.row('w', &format!("{epoch:016x}"))
@@ -351,6 +363,7 @@ mod tests {
         assert_eq!(keys.chunk_id(&keys.idle(Timestamp::from_micros(5), &id)), Some(id));
         let segment = SegmentId { epoch: 3, counter: 4 };
         assert_eq!(keys.segment_id(&keys.segment(segment)), Some(segment));
+        assert_eq!(keys.left_over_parts(&keys.left_over(segment, 77)), Some((segment, 77)));
         let data = DataKeys::new(VolumeId::from_random([1; 12]));
         assert_eq!(data.segment_id(&data.segment(segment)), Some(segment));
         assert_eq!(keys.writer_epoch(&keys.writer(12)), Some(12));

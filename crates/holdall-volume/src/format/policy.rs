@@ -6,6 +6,7 @@
 
 mod jobs;
 mod lifecycle;
+mod places;
 mod version_1;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -13,10 +14,12 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use holdall_core::{Error, Operation, Result, Timestamp};
+use places::{are_default_tiers, default_tiers, is_only_place, only_place};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de, ser};
 
 pub use jobs::{JobError, JobLease, JobPolicy, JobProgress, JobRow, JobRun};
 pub use lifecycle::{LifecycleRule, end_by};
+pub use places::{Acknowledge, PlaceRow, PlaceState, Tier, check_places};
 
 use super::chunk::ChunkSecret;
 use super::frame::{self, FrameKind, FramePlace};
@@ -72,6 +75,9 @@ pub struct Policy {
     /// From how many hundredths of the quota on its owner is told; none for never.
     #[serde(skip_serializing_if = "is_default_alert")]
     pub alert_percent: Option<u8>,
+    /// Where segments go, and in how many copies. They are made in the first.
+    #[serde(skip_serializing_if = "are_default_tiers")]
+    pub tiers: Vec<Tier>,
 }
 
 /// From how much of a quota on its owner is told, unless told otherwise.
@@ -95,6 +101,7 @@ impl Default for Policy {
             jobs: BTreeMap::new(),
             lifecycle: Vec::new(),
             alert_percent: ALERT_PERCENT,
+            tiers: default_tiers(),
         }
     }
 }
@@ -128,7 +135,10 @@ impl Policy {
         }
         lifecycle::check(&self.lifecycle)?;
         self.jobs.iter().try_for_each(|(name, job)| job.check(name))?;
-        Ok(())
+        if self.tiers.is_empty() {
+            return invalid("there must be a tier");
+        }
+        self.tiers.iter().try_for_each(Tier::check)
     }
 }
 
@@ -148,6 +158,17 @@ pub struct VolumeRow {
     pub history_from: Timestamp,
     /// What it is told to do.
     pub policy: Policy,
+    /// Where its data lies.
+    #[serde(default = "only_place", skip_serializing_if = "is_only_place")]
+    pub places: Vec<PlaceRow>,
+    /// How often this was changed: of two copies, the one with more changes is the newer.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub changes: u64,
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde gives a reference")]
+fn is_zero(changes: &u64) -> bool {
+    *changes == 0
 }
 
 impl Serialize for VolumeRow {
@@ -185,6 +206,12 @@ impl Body for VolumeRow {
 }
 
 impl VolumeRow {
+    /// A volume whose data lies in one place.
+    pub fn new(name: &str, created: Timestamp, secret: ChunkSecret, policy: Policy) -> Self {
+        let (name, history_from, places) = (name.to_owned(), created, only_place());
+        Self { name, created, secret, history_from, policy, places, changes: 0 }
+    }
+
     fn parse(json: &str) -> serde_json::Result<Self> {
         let mut json = serde_json::Deserializer::from_str(json);
         let row = Self::deserialize(&mut json)?;
@@ -231,13 +258,10 @@ mod tests {
     use super::*;
 
     fn sample() -> VolumeRow {
-        VolumeRow {
-            name: "photos".to_owned(),
-            created: Timestamp::from_micros(7),
-            secret: ChunkSecret([9; 32]),
-            history_from: Timestamp::from_micros(8),
-            policy: Policy { quota_bytes: Some(5), ..Policy::default() },
-        }
+        let policy = Policy { quota_bytes: Some(5), ..Policy::default() };
+        let (created, secret) = (Timestamp::from_micros(7), ChunkSecret([9; 32]));
+        let row = VolumeRow::new("photos", created, secret, policy);
+        VolumeRow { history_from: Timestamp::from_micros(8), ..row }
     }
 
     fn decode(json: &str) -> Result<VolumeRow> {

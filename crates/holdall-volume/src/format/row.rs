@@ -17,7 +17,7 @@ use super::chunk::ChunkRow;
 use super::entry::{Entry, Name, Version};
 use super::head::{Head, Sealed, WriterRow};
 use super::history::{HistoryRow, SnapshotRow};
-use super::segment::SegmentRow;
+use super::segment::{LeftOver, SegmentRow};
 use super::upload::{PartRow, UploadRow};
 
 const CHECKSUM_BYTES: usize = 4;
@@ -42,6 +42,7 @@ impl Body for ChunkRow {}
 impl Body for Entry {}
 impl Body for Head {}
 impl Body for HistoryRow {}
+impl Body for LeftOver {}
 impl Body for PartRow {}
 impl Body for Sealed {}
 impl Body for SegmentRow {}

@@ -88,6 +88,15 @@ pub struct Replica {
     pub verified: Option<Timestamp>,
 }
 
+/// The catalog's row of a copy that the segment's own row no longer names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum LeftOver {
+    /// Since then it is kept for those who still read it, and may be named again.
+    Kept(Timestamp),
+    /// It is being deleted, and is not named again.
+    Dropping,
+}
+
 /// The catalog's row of a segment.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SegmentRow {

@@ -218,7 +218,7 @@ fn named(
     let to = |segment: &&StagedSegment| {
         moves.iter().any(|(id, _)| copies.get(id).is_some_and(|to| to.segment == segment.id))
     };
-    segments.iter().filter(to).copied().collect()
+    segments.iter().filter(to).cloned().collect()
 }
 
 /// Reads copies where they are said to lie, and checks them by their names.

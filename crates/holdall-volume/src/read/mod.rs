@@ -15,6 +15,7 @@ mod feed;
 mod find;
 mod glob;
 mod history;
+mod level;
 mod list;
 mod merge;
 mod moment;
@@ -33,6 +34,8 @@ use holdall_core::{Backend, BackendExt, Env, Error, Operation, Result};
 pub use feed::ChangePage;
 pub use find::Query;
 pub use history::{VersionInfo, VersionPage};
+pub use level::ReadLevel;
+pub(crate) use level::Recent;
 pub use list::{EntryPage, ListOptions};
 pub use pin::At;
 pub use reading::Reading;
@@ -62,6 +65,7 @@ pub(crate) struct ReadContext {
 impl ReadContext {
     pub(crate) fn new(
         resources: &Resources,
+        data: Arc<dyn Backend>,
         id: VolumeId,
         reader: Reader,
         committer: &Committer,
@@ -70,7 +74,7 @@ impl ReadContext {
             env: resources.env.clone(),
             catalog: Arc::clone(&resources.catalog),
             keys: CatalogKeys::new(id),
-            data: Arc::clone(&resources.data),
+            data,
             data_keys: DataKeys::new(id),
             reader,
             indexed: committer.volume().policy.indexed.clone(),

@@ -14,10 +14,11 @@ use crate::format::chunk::{ChunkId, ChunkRow, Node, decode_list};
 use crate::format::entry::{Entry, Name, Version};
 use crate::format::history::HistoryRow;
 use crate::format::row;
-use crate::format::segment::{Replica, ReplicaState, SegmentRow, SegmentState};
+use crate::format::segment::{Replica, ReplicaState, SegmentId, SegmentRow, SegmentState};
 use crate::format::upload::PartRow;
 use crate::gc::history::{is_pinned, pinned_commits};
 use crate::gc::pages::Pages;
+use crate::placement::Spread;
 
 /// Counts everything, and writes what follows from it.
 pub(super) async fn count(rebuild: &mut Rebuild) -> Result<()> {
@@ -289,13 +290,23 @@ async fn chunks(rebuild: &mut Rebuild, keep: bool) -> Result<()> {
     Ok(())
 }
 
+/// The copies of a segment. Whether they are whole is for a scrub to say.
+async fn replicas(spread: Option<&Spread>, id: SegmentId) -> Result<Vec<Replica>> {
+    let places = match spread {
+        None => vec![0],
+        Some(spread) => spread.holders(id).await?,
+    };
+    let replica = |backend| Replica { backend, state: ReplicaState::Healthy, verified: None };
+    Ok(places.into_iter().map(replica).collect())
+}
+
 async fn segments(rebuild: &mut Rebuild) -> Result<()> {
     let created = rebuild.env.now().max(rebuild.head.time);
     for (id, found) in std::mem::take(&mut rebuild.segments.found) {
         rebuild.head.segments += 1;
         rebuild.head.segment_bytes += found.bytes;
         rebuild.head.live_bytes += found.live_bytes;
-        let replica = Replica { backend: 0, state: ReplicaState::Healthy, verified: None };
+        let replicas = replicas(rebuild.context.spread.as_deref(), id).await?;
         let segment = SegmentRow {
             created,
             bytes: found.bytes,
@@ -304,7 +315,7 @@ async fn segments(rebuild: &mut Rebuild) -> Result<()> {
             tier: 0,
             key_id: 0,
             state: SegmentState::Live,
-            replicas: vec![replica],
+            replicas,
         };
         let key = rebuild.keys.segment(id);
         let value = row::encode(&key, &segment);

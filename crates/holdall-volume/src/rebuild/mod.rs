@@ -23,9 +23,7 @@ mod tests;
 use std::fmt;
 use std::sync::Arc;
 
-use holdall_core::{
-    Backend, BackendExt, Batch, Env, Error, ErrorKind, Expect, Operation, Result, Timestamp,
-};
+use holdall_core::{Backend, Batch, Env, Error, ErrorKind, Expect, Operation, Result, Timestamp};
 use serde::Serialize;
 
 use crate::checkpoint;
@@ -37,6 +35,7 @@ use crate::format::policy::VolumeRow;
 use crate::format::row;
 use crate::gc::pages::Pages;
 use crate::log_reader;
+use crate::placement::{Spread, VolumeRowSource};
 use crate::volume::{Resources, Volume, describing};
 use rows::Rows;
 use segments::Segments;
@@ -213,13 +212,11 @@ impl Rebuild {
     async fn begin(resources: &Resources, id: VolumeId, options: RebuildOptions) -> Result<Self> {
         let (keys, data_keys) = (CatalogKeys::new(id), DataKeys::new(id));
         let catalog = describing(Arc::clone(&resources.catalog), id);
-        let data = Arc::clone(&resources.data);
-        let key = data_keys.volume();
-        let Some(object) = data.get_all(&key).await? else {
-            let message = "the data backend has no such volume; give the backend that has it";
-            return Err(Error::corrupt(Operation::Maintain, message).with_key(&key));
-        };
-        let volume = VolumeRow::decode_object(id, &object.value).map_err(|e| e.with_key(&key))?;
+        let volume = Spread::discover(&resources.env, &resources.data, id).await?;
+        let row = VolumeRowSource::Fixed(Arc::new(volume.clone()));
+        let env = resources.env.clone();
+        let spread = Spread::new(env, Arc::clone(&catalog), id, &resources.data, row);
+        let (data, spread) = spread.as_data();
         let report = RebuildReport {
             not_salvaged: salvage::salvage(resources, &volume, id, &options).await?,
             ..RebuildReport::default()
@@ -228,6 +225,7 @@ impl Rebuild {
             env: resources.env.clone(),
             catalog: Arc::clone(&catalog),
             data: Arc::clone(&data),
+            spread,
             keys: keys.clone(),
             data_keys: data_keys.clone(),
             secret: volume.secret,

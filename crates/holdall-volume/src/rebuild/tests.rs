@@ -397,8 +397,11 @@ fn an_interrupted_rebuild_begins_again() {
             let wrap = |inner: &Arc<dyn Backend>| -> Arc<dyn Backend> {
                 Arc::new(Crashing::new(Arc::clone(inner), points.clone()))
             };
-            let resources =
-                Resources { catalog: wrap(&new.catalog), data: wrap(&new.data), ..new.resources() };
+            let resources = Resources {
+                catalog: wrap(&new.catalog),
+                data: wrap(&new.data).into(),
+                ..new.resources()
+            };
             let first = Volume::rebuild(resources, new.id, RebuildOptions::default()).await;
             if !points.has_crashed() {
                 first.unwrap();

@@ -11,10 +11,11 @@ use crate::format::chunk::ChunkRow;
 use crate::format::entry::{Entry, Name, Version};
 use crate::format::head::{Head, Sealed, WriterRow};
 use crate::format::history::{HistoryRow, SnapshotRow};
+use crate::format::keys::CatalogKeys;
 use crate::format::log;
 use crate::format::policy::{JobRow, VolumeRow};
 use crate::format::row;
-use crate::format::segment::{SegmentId, SegmentRow};
+use crate::format::segment::{LeftOver, SegmentId, SegmentRow};
 use crate::format::upload::{PartRow, UploadRow};
 
 pub(super) const REBUILD: &str =
@@ -197,9 +198,9 @@ fn decode(verifier: &mut Verifier<'_>, scan: &mut Scan, key: &Key, bytes: &Bytes
         "s" => {
             let id = keys.segment_id(key);
             scan.segments.extend(id);
-            let known = id.is_some();
-            return row::decode::<SegmentRow>(key, bytes).map(|_| known);
+            return row::decode::<SegmentRow>(key, bytes).map(|_| id.is_some());
         }
+        "d" => return left_over(&keys, key, bytes),
         "w" => {
             let known = keys.writer_epoch(key).is_some();
             return row::decode::<WriterRow>(key, bytes).map(|_| known);
@@ -227,6 +228,10 @@ fn beside(key: &Key, class: &str, bytes: &Bytes) -> Result<bool> {
         "j" => JobRow::decode(key, bytes).map(|_| true),
         _ => row::decode::<Version>(key, bytes).map(|_| true),
     }
+}
+
+fn left_over(keys: &CatalogKeys, key: &Key, bytes: &Bytes) -> Result<bool> {
+    row::decode::<LeftOver>(key, bytes).map(|_| keys.left_over_parts(key).is_some())
 }
 
 fn singles(key: &Key, rest: &str, bytes: &Bytes) -> Result<bool> {

@@ -317,6 +317,7 @@ async fn packed_segments_are_clean() {
         env: maker.context.env.clone(),
         catalog: Arc::clone(&maker.context.catalog),
         data: Arc::clone(&maker.context.data),
+        spread: None,
         keys: maker.context.catalog_keys.clone(),
         data_keys: maker.context.data_keys.clone(),
         secret: SECRET,

@@ -13,10 +13,14 @@ use crate::format::head::Sealed;
 use crate::format::keys::{CatalogKeys, DataKeys};
 use crate::format::policy::VolumeRow;
 use crate::format::row;
+use crate::format::segment::{ReplicaState, SegmentId};
 use crate::seal::seal;
 
 /// How often an open writer looks whether there is something to seal or a lease to renew.
 const HEARTBEAT: Duration = Duration::from_secs(5);
+
+/// How many reports of copies are written in one commit.
+const REPORTS_AT_ONCE: usize = 256;
 
 /// After the n-th failure to seal in a row, 2ⁿ − 1 of these looks are left out; of n, this counts.
 const FAILURES_MAX: u32 = 4;
@@ -55,7 +59,7 @@ impl Shared {
         loop {
             let row = self.row().await?;
             let object = row.encode_object(self.id)?;
-            self.resources.data.put(&key, object, Expect::Any).await?;
+            self.data.put(&key, object, Expect::Any).await?;
             // Another handle may have changed the row and written its object before this one.
             if self.row().await? == row {
                 self.object_is_current.store(true, Ordering::SeqCst);
@@ -67,12 +71,15 @@ impl Shared {
     /// Writes the volume's object anew if it is missing, damaged, or not as the row: whoever
     /// changed the row may have ended before writing it.
     async fn mend_object(&self) -> Result<()> {
-        let found = self.resources.data.get_all(&DataKeys::new(self.id).volume()).await;
+        let found = self.data.get_all(&DataKeys::new(self.id).volume()).await;
         let object = found.and_then(|found| {
             found.map(|found| VolumeRow::decode_object(self.id, &found.value)).transpose()
         });
         match object {
-            Ok(Some(object)) if object == self.row().await? => {
+            Ok(Some(object))
+                if object == self.row().await?
+                    && self.spread.object_is_everywhere(&object).await =>
+            {
                 self.object_is_current.store(true, Ordering::SeqCst);
                 Ok(())
             }
@@ -80,6 +87,26 @@ impl Shared {
             Err(error) if error.kind() != ErrorKind::Corrupt => Err(error),
             _ => self.write_object().await,
         }
+    }
+
+    /// As [`mend_object`](Self::mend_object), where a place may have got it back.
+    pub(crate) async fn mend_objects(&self) -> Result<()> {
+        self.mend_object().await
+    }
+
+    /// Writes into the rows of segments what was found out about their copies. It is found out
+    /// again where that fails.
+    pub(crate) async fn flush_reports(&self) -> Result<()> {
+        let reports = self.spread.take_reports();
+        for some in reports.chunks(REPORTS_AT_ONCE) {
+            let step = |((id, place), state): &((SegmentId, u16), ReplicaState)| {
+                let (id, place, state) = (*id, *place, *state);
+                Write::Maintain(Maintain::CopyState { id, place, state, verified: None })
+            };
+            let writes = some.iter().map(step).collect();
+            self.committer.submit(Request { writes, ..Request::default() }).await?;
+        }
+        Ok(())
     }
 
     pub(super) fn seal_in_background(self: &Arc<Self>) {
@@ -108,6 +135,8 @@ pub(super) async fn heartbeat(shared: Weak<Shared>, env: Env) {
             failures = if sealed { 0 } else { (failures + 1).min(FAILURES_MAX) };
             left_out = (1 << failures) - 1;
         }
+        // Nothing is lost with reports: a scrub finds the same.
+        let _ = shared.flush_reports().await;
         let renew = shared.committer.needs_renewal().await;
         if renew
             && let Err(error) =

@@ -59,7 +59,7 @@ impl Shared {
         if resources.catalog.profile().reach != Reach::Network {
             return Ok(*self.lost.get_or_init(|| None));
         }
-        let (lost, epoch) = look(&resources.catalog, &resources.data, self.id).await?;
+        let (lost, epoch) = look(&resources.catalog, &self.data, self.id).await?;
         self.committer.begin_at_epoch(epoch);
         Ok(*self.lost.get_or_init(|| lost))
     }

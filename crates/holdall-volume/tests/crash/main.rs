@@ -7,5 +7,8 @@ mod killed;
 mod killing;
 mod points;
 mod processes;
+mod replicas;
+#[path = "../support/site.rs"]
+mod site;
 #[path = "../support/world.rs"]
 mod world;

@@ -230,13 +230,8 @@ pub fn noise(seed: u64, bytes: usize) -> Bytes {
 
 pub async fn people(maker: &mut Maker) {
     let keys = maker.context.catalog_keys.clone();
-    let row = VolumeRow {
-        name: "test".to_owned(),
-        created: time(1),
-        secret: SECRET,
-        history_from: time(1),
-        policy: Policy { indexed: ["colour".to_owned()].into(), ..Policy::default() },
-    };
+    let policy = Policy { indexed: ["colour".to_owned()].into(), ..Policy::default() };
+    let row = VolumeRow::new("test", time(1), SECRET, policy);
     maker.put(keys.volume(), row.clone());
     let object = row.encode_object(maker.context.data_keys.volume_id()).unwrap();
     let key = maker.context.data_keys.volume();

@@ -63,7 +63,7 @@ impl Stores {
         Resources {
             env: self.env.clone(),
             catalog: Arc::clone(&self.catalog),
-            data: Arc::clone(&self.data),
+            data: Arc::clone(&self.data).into(),
             holder: "test".to_owned(),
         }
     }

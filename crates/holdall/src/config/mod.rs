@@ -31,7 +31,7 @@ use std::time::Duration;
 
 use holdall_core::{Error, Location, Operation, Result};
 use holdall_layers::{Limits, Writes};
-use holdall_volume::format::policy::Policy;
+use holdall_volume::format::policy::{Policy, Tier};
 
 pub(crate) use jobs::parse_jobs;
 pub(crate) use lifecycle::parse_lifecycle;
@@ -55,6 +55,8 @@ pub struct BackendConfig {
     pub location: Location,
     /// Which failure domain it is in.
     pub zone: Option<String>,
+    /// Its share of the data beside other places', such as its capacity in GiB.
+    pub weight: u32,
     /// When it counts as healthy.
     pub health: HealthPolicy,
     /// The longest time a call may take with all its attempts, if not that of the settings.
@@ -104,8 +106,12 @@ pub enum FrontPolicy {
 pub struct VolumeConfig {
     /// Where its catalog is; beside all others, if nothing is said.
     pub catalog: Option<BackendConfig>,
-    /// Where its data is; beside all others, if nothing is said.
+    /// Where its data is; beside all others, if nothing is said. The first of several places.
     pub data: Option<BackendConfig>,
+    /// The places of its data by name, if it has several.
+    pub places: Vec<(String, BackendConfig)>,
+    /// How many copies of it there are, and where, if something is said of it.
+    pub tiers: Vec<Tier>,
     /// Fields of its policy, checked, as they were written.
     pub policy: BTreeMap<String, String>,
 }
@@ -203,6 +209,8 @@ impl Config {
         if let Some(volume) = self.volumes.get(volume) {
             settings.catalog = volume.catalog.clone().unwrap_or(settings.catalog);
             settings.data = volume.data.clone().unwrap_or(settings.data);
+            settings.places.clone_from(&volume.places);
+            settings.tiers.clone_from(&volume.tiers);
         }
         Ok(settings)
     }
@@ -212,7 +220,8 @@ impl BackendConfig {
     /// A backend of which nothing but its location is said.
     pub fn new(location: Location) -> Self {
         let health = HealthPolicy::default();
-        Self { location, zone: None, health, deadline: None, cache: None, front: None }
+        let (deadline, cache, front) = (None, None, None);
+        Self { location, zone: None, weight: 1, health, deadline, cache, front }
     }
 
     /// What calls of this backend are limited to, if those of all others are limited to this.

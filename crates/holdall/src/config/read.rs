@@ -7,7 +7,9 @@ use std::time::Duration;
 
 use holdall_core::{Error, Location, Operation, Result};
 use holdall_layers::{CacheSettings, Writes};
-use holdall_volume::format::policy::Policy;
+use holdall_volume::format::policy::{
+    Acknowledge, PlaceRow, PlaceState, Policy, Tier, check_places,
+};
 
 use super::tree::{Fields, Node};
 use super::{
@@ -21,7 +23,7 @@ use crate::units::{nearest, parse_duration, parse_size};
 
 /// What a configuration may have, and what its parts may have.
 const PARTS: [&str; 2] = ["backends", "volumes"];
-const BACKEND_FIELDS: [&str; 6] = ["url", "zone", "health", "deadline", "cache", "front"];
+const BACKEND_FIELDS: [&str; 7] = ["url", "zone", "weight", "health", "deadline", "cache", "front"];
 const HEALTH_FIELDS: [&str; 3] = ["interval", "timeout", "failures"];
 const CACHE_FIELDS: [&str; 3] = ["memory", "disk", "policy"];
 const DISK_FIELDS: [&str; 2] = ["path", "size"];
@@ -46,7 +48,10 @@ const DEADLINES: RangeInclusive<Duration> =
 /// Fields of a policy that are more than values: they are handed on as YAML.
 const STRUCTURED: [&str; 2] = ["jobs", "lifecycle"];
 const TIERS: [&str; 1] = ["hot"];
-const TIER_FIELDS: [&str; 1] = ["backends"];
+const TIER_FIELDS: [&str; 5] = ["backends", "replicas", "min_zones", "prefer_local", "ack"];
+
+/// The places of a volume's data, and the tier that they are.
+type Hot = (Vec<(String, BackendConfig)>, Tier);
 
 /// A configuration that is being read.
 #[derive(Debug, Default)]
@@ -91,6 +96,7 @@ impl Reader {
     fn backend(&mut self, node: Node, at: &str) -> Option<BackendConfig> {
         let mut fields = node.map(at, &BACKEND_FIELDS, &mut self.problems);
         let zone = fields.take_text("zone", &mut self.problems);
+        let weight = self.value(&mut fields, "weight", parse_weight).unwrap_or(1);
         let health = fields.take("health").map(|node| self.health(node, &format!("{at}.health")));
         let deadline = self.value(&mut fields, "deadline", parse_deadline);
         let cache = fields.take("cache").map(|node| self.cache(node, &format!("{at}.cache")));
@@ -107,7 +113,7 @@ impl Reader {
             return None;
         }
         let health = health.unwrap_or_default();
-        Some(BackendConfig { location, zone, health, deadline, cache, front })
+        Some(BackendConfig { location, zone, weight, health, deadline, cache, front })
     }
 
     fn cache(&mut self, node: Node, at: &str) -> CacheConfig {
@@ -194,25 +200,67 @@ impl Reader {
         match (catalog, data) {
             (Some(None), _) | (_, Some(None)) => None,
             (catalog, data) => {
-                Some(VolumeConfig { catalog: catalog.flatten(), data: data.flatten(), policy })
+                let (catalog, (places, tiers)) = (catalog.flatten(), data.flatten().unzip());
+                let places: Vec<(String, BackendConfig)> = places.unwrap_or_default();
+                let data = places.first().map(|(_, backend)| backend.clone());
+                let places = if places.len() > 1 { places } else { Vec::new() };
+                let tiers = tiers.into_iter().filter(|tier| *tier != Tier::default()).collect();
+                Some(VolumeConfig { catalog, data, places, tiers, policy })
             }
         }
     }
 
-    /// Where the data is, if that is said: one backend in one tier so far.
-    fn data(&mut self, tiers: Node, at: &str) -> Option<Option<BackendConfig>> {
+    /// Where the data is, if that is said, and in how many copies: one tier so far.
+    fn data(&mut self, tiers: Node, at: &str) -> Option<Option<Hot>> {
         let mut tiers = tiers.map(at, &TIERS, &mut self.problems);
         let hot = tiers.take("hot")?;
         let at = format!("{at}.hot");
         let mut hot = hot.map(&at, &TIER_FIELDS, &mut self.problems);
-        let backends = hot.take_list("backends", &mut self.problems);
-        let at = format!("{at}.backends");
-        match backends.as_slice() {
-            [one] => return Some(self.named(one, &at)),
-            [] => self.wrong(&at, "there is none; name one backend"),
-            _ => self.wrong(&at, "this version keeps one copy; name one backend"),
+        let names = hot.take_list("backends", &mut self.problems);
+        let tier = self.tier(&mut hot);
+        let backends = format!("{at}.backends");
+        if names.is_empty() {
+            self.wrong(&backends, "there is none; name one backend, or several");
+            return Some(None);
         }
-        Some(None)
+        let named = names.iter().map(|name| Some((name.clone(), self.named(name, &backends)?)));
+        let named: Vec<_> = named.collect();
+        // One that was not understood was noted.
+        let Some(places) = named.into_iter().collect::<Option<Vec<(String, _)>>>() else {
+            return Some(None);
+        };
+        if places.len() > 1 && names.iter().any(|name| name.contains(':')) {
+            let what = "places of one volume need names; list them under `backends`";
+            self.wrong(&backends, what);
+            return Some(None);
+        }
+        if let Err(error) =
+            tier.check().and_then(|()| check_places(&rows(&places), &[tier.clone()]))
+        {
+            self.wrong(&at, error.message());
+            return Some(None);
+        }
+        Some(Some((places, tier)))
+    }
+
+    fn tier(&mut self, fields: &mut Fields<'_>) -> Tier {
+        let tier = Tier::default();
+        let replicas = self.value(fields, "replicas", parse_small);
+        let min_zones = self.value(fields, "min_zones", parse_small);
+        let prefer_local = self.value(fields, "prefer_local", |text| {
+            one_of(text, &[("true", true), ("false", false)])
+        });
+        let (one, quorum) = (Acknowledge::One, Acknowledge::Quorum);
+        let ack = self.value(fields, "ack", |text| {
+            one_of(text, &[("one", one), ("quorum", quorum), ("all", Acknowledge::All)])
+        });
+        Tier {
+            replicas: replicas.unwrap_or(tier.replicas),
+            min_zones: min_zones.unwrap_or(tier.min_zones),
+            prefer_local: prefer_local.unwrap_or(tier.prefer_local),
+            ack: ack.unwrap_or(tier.ack),
+            ..tier
+        }
     }
 
     /// What a name or a URL stands for.
@@ -273,8 +321,10 @@ pub(super) fn field_paths() -> (BTreeSet<String>, BTreeSet<String>) {
         ],
     );
     assert_eq!((CACHE_FIELDS, DISK_FIELDS), (["memory", "disk", "policy"], ["path", "size"]));
-    assert_eq!((TIERS, TIER_FIELDS), (["hot"], ["backends"]));
-    (backend, paths(&VOLUME_FIELDS, &[("tiers", &["hot.backends"])]))
+    assert_eq!(TIERS, ["hot"]);
+    let mut volume = paths(&VOLUME_FIELDS, &[("tiers", &[])]);
+    volume.extend(TIER_FIELDS.map(|field| format!("tiers.hot.{field}")));
+    (backend, volume)
 }
 
 fn parse_deadline(text: &str) -> Result<Duration> {
@@ -296,6 +346,29 @@ fn one_of<T: Copy>(text: &str, known: &[(&str, T)]) -> Result<T> {
         wrong("", &format!("there is no `{text}`; {hint}"))
     };
     found.map(|(_, value)| *value).ok_or_else(wrong)
+}
+
+/// The rows of places as a volume has them that is made with these.
+fn rows(places: &[(String, BackendConfig)]) -> Vec<PlaceRow> {
+    let row = |(number, (name, backend)): (usize, &(String, BackendConfig))| PlaceRow {
+        number: number as u16,
+        name: name.clone(),
+        zone: backend.zone.clone().unwrap_or_default(),
+        weight: backend.weight,
+        state: PlaceState::Active,
+    };
+    places.iter().enumerate().map(row).collect()
+}
+
+fn parse_small(text: &str) -> Result<u8> {
+    text.parse().map_err(|_| wrong("", &format!("`{text}` is no small number, such as 2")))
+}
+
+fn parse_weight(text: &str) -> Result<u32> {
+    match parse_count(text)? {
+        0 => Err(wrong("", "a weight is at least 1")),
+        weight => Ok(weight),
+    }
 }
 
 fn parse_count(text: &str) -> Result<u32> {

@@ -134,7 +134,7 @@ volumes:
   one: { catalog: good, quota: 1X, history: soon }
   two: { catalog: bad, qota: 1 }
   three: { catalog: godo }
-  four: { tiers: { hot: { backends: [a, b] } }, compression: gzip }
+  four: { tiers: { hot: { backends: [good], replicas: 2 } }, compression: gzip }
 other: 1
 "#;
     let variables = [("HOLDALL__VOLUMES__ONE__CATALOG__DEEPER".to_owned(), "x".to_owned())];
@@ -152,7 +152,7 @@ other: 1
         "volumes.one.history: `soon`",
         "volumes.two: there is no field `qota`; did you mean `quota`",
         "volumes.three.catalog: there is no backend `godo`; did you mean `good`",
-        "volumes.four.tiers.hot.backends: this version keeps one copy",
+        "volumes.four.tiers.hot: tier `hot` asks for 2 copies",
         "volumes.four.compression: `gzip`",
     ] {
         assert_eq!(
@@ -173,6 +173,7 @@ other: 1
 const FIELDS: &[(&str, &str)] = &[
     ("backends.b.url", "file:///srv/b"),
     ("backends.b.zone", "here"),
+    ("backends.b.weight", "3"),
     ("backends.b.health.interval", "7s"),
     ("backends.b.health.timeout", "3s"),
     ("backends.b.health.failures", "9"),
@@ -186,6 +187,10 @@ const FIELDS: &[(&str, &str)] = &[
     ("backends.b.front.policy", "write-behind"),
     ("volumes.v.catalog", "b"),
     ("volumes.v.tiers.hot.backends", "b"),
+    ("volumes.v.tiers.hot.replicas", "1"),
+    ("volumes.v.tiers.hot.min_zones", "1"),
+    ("volumes.v.tiers.hot.prefer_local", "true"),
+    ("volumes.v.tiers.hot.ack", "quorum"),
     ("volumes.v.quota", "100GiB"),
     ("volumes.v.history", "7d"),
     ("volumes.v.compression", "zstd:3"),

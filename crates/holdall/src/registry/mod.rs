@@ -1,6 +1,7 @@
 //! The only list of backends: from the scheme of a location to an opened backend.
 
 mod known;
+mod later;
 mod nearer;
 
 use std::sync::Arc;
@@ -11,6 +12,7 @@ use holdall_file::File;
 use holdall_layers::{Limits, Retries, Stack, Stacked};
 
 pub use known::{BACKENDS, KnownBackend};
+pub(crate) use later::Later;
 
 use crate::config::BackendConfig;
 use crate::secrets::look_up;

@@ -11,6 +11,7 @@ use crate::data::DataContext;
 use crate::format::frame::{self, FrameKind, FramePlace};
 use crate::format::policy::Compression;
 use crate::format::segment::{Directory, SegmentId, encode_footer};
+use crate::placement::Copies;
 
 /// Closes a segment: appends its directory and footer.
 ///
@@ -46,14 +47,17 @@ pub(crate) fn finish(
 /// # Errors
 /// The backend's, but never `Unknown` or `Conflict`: no commit names the segment, so a write that
 /// may have happened is only garbage. `Closed` if another segment has the name.
-pub(crate) async fn put(context: &DataContext, id: SegmentId, bytes: Bytes) -> Result<()> {
+pub(crate) async fn put(context: &DataContext, id: SegmentId, bytes: Bytes) -> Result<Copies> {
+    if let Some(spread) = &context.spread {
+        return spread.put_segment(id, bytes).await;
+    }
     let key = context.data_keys.segment(id);
     let checked = context.data.profile().conditions != Conditions::None;
     let expect = if checked { Expect::Absent } else { Expect::Any };
     match context.data.put(&key, bytes.clone(), expect).await {
-        Ok(_) => Ok(()),
+        Ok(_) => Ok(Copies::default()),
         Err(e) if matches!(e.kind(), ErrorKind::Unknown | ErrorKind::Conflict) => {
-            resolve(context, &key, &bytes, e).await
+            resolve(context, &key, &bytes, e).await.map(|()| Copies::default())
         }
         Err(e) => Err(e),
     }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt, stream};
-use holdall_core::{ByteRange, Error, ErrorKind, Operation, Result};
+use holdall_core::{ByteRange, Error, ErrorKind, Object, Operation, Result};
 
 use super::cache::FrameCache;
 use crate::data::{DataContext, compute};
@@ -134,16 +134,48 @@ fn runs(frames: BTreeMap<(SegmentId, u32), Vec<Wanted>>) -> Vec<Run> {
     runs
 }
 
-/// Reads a run of frames and takes the wanted chunks out of them.
+/// Reads a run of frames and takes the wanted chunks out of them, from another copy if one is
+/// damaged.
 async fn read(
     context: DataContext,
     cache: Arc<FrameCache>,
     run: Run,
 ) -> Result<Vec<(usize, Bytes)>> {
-    let key = context.data_keys.segment(run.segment);
+    let (segment, run) = (run.segment, Arc::new(run));
     let range = ByteRange::new(run.range.start, run.range.end);
-    let found = context.data.get(&key, range).await?;
+    let (mut damaged, mut first) = (Vec::new(), None);
+    loop {
+        let read = context.read_segment(segment, range, &damaged).await;
+        let (found, from) = match (read, first.take()) {
+            // What was wrong with a copy says more than that there is no other.
+            (Ok((None, _)), Some(error)) => return Err(error),
+            (Err(error), _) => return Err(error),
+            (Ok(found), error) => {
+                first = error;
+                found
+            }
+        };
+        let error = match take_run(&context, &cache, &run, found).await {
+            Ok(chunks) => return Ok(chunks),
+            Err(error) => error.with_key(&context.data_keys.segment(segment)),
+        };
+        if !context.steps_past(segment, &error, from) {
+            return Err(error);
+        }
+        damaged.extend(from);
+        first.get_or_insert(error);
+    }
+}
+
+/// Takes the wanted chunks out of a run that was read.
+async fn take_run(
+    context: &DataContext,
+    cache: &Arc<FrameCache>,
+    run: &Arc<Run>,
+    found: Option<Object>,
+) -> Result<Vec<(usize, Bytes)>> {
     let (secret, volume) = (context.secret, context.data_keys.volume_id());
+    let (cache, run) = (Arc::clone(cache), Arc::clone(run));
     let work = run.frames.iter().flatten().map(|wanted| wanted.place.bytes as usize).sum();
     let chunks = compute(&context.env, work, move || {
         let bytes = found.map(|found| found.value);
@@ -156,7 +188,7 @@ async fn read(
         }
         Ok(chunks)
     });
-    chunks.await?.map_err(|e: Error| e.with_key(&key))
+    chunks.await?
 }
 
 /// Keeps a frame of several chunks for the next that wants one of them.

@@ -52,6 +52,7 @@ impl Bed {
             env,
             catalog: Arc::new(Memory::new()),
             data,
+            spread: None,
             keys: CatalogKeys::new(volume),
             data_keys: DataKeys::new(volume),
             secret: ChunkSecret([7; 32]),

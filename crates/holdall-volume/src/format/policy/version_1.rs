@@ -33,7 +33,8 @@ struct Policy {
 impl From<VolumeRow> for super::VolumeRow {
     fn from(row: VolumeRow) -> Self {
         let VolumeRow { name, created, secret, history_from, policy } = row;
-        Self { name, created, secret, history_from, policy: policy.into() }
+        let row = Self::new(&name, created, secret, policy.into());
+        Self { history_from, ..row }
     }
 }
 

@@ -70,7 +70,7 @@ impl Bed {
         let resources = Resources {
             env: env.clone(),
             catalog: Arc::clone(&catalog),
-            data: Arc::clone(&data),
+            data: Arc::clone(&data).into(),
             holder: "test".to_owned(),
         };
         let volume = Volume::create(resources, "test", policy).await.unwrap();
@@ -87,7 +87,7 @@ impl Bed {
         Resources {
             env: self.env.clone(),
             catalog: Arc::clone(&self.catalog),
-            data: Arc::clone(&self.data),
+            data: Arc::clone(&self.data).into(),
             holder: "test".to_owned(),
         }
     }

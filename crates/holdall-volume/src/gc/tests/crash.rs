@@ -14,7 +14,7 @@ pub(crate) fn crashing(bed: &Bed, points: &CrashPoints) -> Resources {
     let wrap = |inner: &Arc<dyn Backend>| -> Arc<dyn Backend> {
         Arc::new(Crashing::new(Arc::clone(inner), points.clone()))
     };
-    Resources { catalog: wrap(&bed.catalog), data: wrap(&bed.data), ..bed.resources() }
+    Resources { catalog: wrap(&bed.catalog), data: wrap(&bed.data).into(), ..bed.resources() }
 }
 
 #[test]

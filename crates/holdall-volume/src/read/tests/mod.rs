@@ -22,7 +22,7 @@ use crate::format::chunk::{Content, Digest};
 use crate::format::entry::{Entry, Name};
 use crate::format::keys::CatalogKeys;
 use crate::format::policy::Policy;
-use crate::{ListOptions, PutOptions, Resources, VersionInfo, Volume};
+use crate::{ListOptions, Places, PutOptions, Resources, VersionInfo, Volume};
 
 const HOUR: Duration = Duration::from_secs(3600);
 
@@ -89,7 +89,7 @@ impl Bed {
         let resources = Resources {
             env,
             catalog: Arc::new(recording.clone()),
-            data: Arc::new(Memory::new()),
+            data: Places::one(Arc::new(Memory::new())),
             holder: "test".to_owned(),
         };
         let volume = Volume::create(resources, "test", policy).await.unwrap();

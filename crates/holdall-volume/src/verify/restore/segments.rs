@@ -89,7 +89,9 @@ async fn made_anew(
         (None, 0) => SegmentState::Deleted,
         (None, _) => return Ok(None),
     };
-    let replica = Replica { backend: 0, state: ReplicaState::Healthy, verified: None };
+    // Of several places, which have a copy is not known: a repair finds out.
+    let only = Replica { backend: 0, state: ReplicaState::Healthy, verified: None };
+    let replicas = if verifier.volume.places.len() == 1 { vec![only] } else { Vec::new() };
     Ok(Some(SegmentRow {
         created: context.env.now(),
         bytes: object.map_or(0, |object| object.size),
@@ -98,6 +100,6 @@ async fn made_anew(
         tier: 0,
         key_id: 0,
         state,
-        replicas: vec![replica],
+        replicas,
     }))
 }

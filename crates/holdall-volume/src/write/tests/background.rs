@@ -12,7 +12,7 @@ use crate::format::policy::{Policy, VolumeRow};
 use crate::gc::tests::bed::{Bed, name, policy};
 use crate::gc::tests::story;
 use crate::volume::{Resources, Volume};
-use crate::{Condition, PutOptions};
+use crate::{Condition, Places, PutOptions};
 
 const MINUTE: Duration = Duration::from_secs(60);
 
@@ -24,7 +24,7 @@ fn refusing(bed: &Bed) -> (Faulty, Recording) {
 }
 
 async fn open_on(bed: &Bed, data: impl Backend + 'static) -> Volume {
-    let resources = Resources { data: Arc::new(data), ..bed.resources() };
+    let resources = Resources { data: Places::one(Arc::new(data)), ..bed.resources() };
     Volume::open(resources, bed.id).await.unwrap()
 }
 
