@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use holdall_core::{Bytes, Env, ErrorKind, Memory};
+use holdall_core::{Bytes, Env, ErrorKind, Memory, Throttle};
 use holdall_testkit::sim;
 use holdall_volume::format::policy::{Acknowledge, PlaceRow, PlaceState, Policy, Tier};
 use holdall_volume::gc::GcOptions;
@@ -364,7 +364,7 @@ fn a_repair_that_is_stopped_goes_on_where_it_was() {
         let flag = Arc::clone(&stop);
         let options = RepairOptions {
             cancel: Arc::clone(&stop),
-            bytes_per_second: Some(10_000),
+            throttle: Some(Throttle::new(land.env.clone(), Some(10_000), Arc::clone(&stop))),
             memory_bytes: 1,
             progress: Some(Arc::new(move |report| {
                 flag.fetch_or(report.copies_made >= 2, Ordering::Relaxed);

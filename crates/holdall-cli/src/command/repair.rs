@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use clap::Args;
 use holdall::units::{format_size, parse_size};
-use holdall::{RepairOptions, RepairReport};
+use holdall::{RepairOptions, RepairReport, Throttle};
 
 use crate::app::App;
 use crate::failure::{Done, Failure, Result};
@@ -36,10 +36,12 @@ impl Repair {
             dry_run: self.dry_run,
             rebalance: self.rebalance,
             memory_bytes: parse_size(&self.memory)? as usize,
-            bytes_per_second: self.rate.as_deref().map(parse_size).transpose()?,
             ..RepairOptions::default()
         };
+        let rate = self.rate.as_deref().map(parse_size).transpose()?;
         let volume = app.volume().await?;
+        let env = app.engine().await?.env().clone();
+        options.throttle = Some(Throttle::new(env, rate, Arc::clone(&app.interrupted)));
         app.be_patient();
         let progress = app.progress();
         let told = progress.clone();

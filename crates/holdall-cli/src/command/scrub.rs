@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use clap::Args;
 use holdall::units::{format_size, parse_duration, parse_size};
-use holdall::{ScrubOptions, ScrubReport};
+use holdall::{ScrubOptions, ScrubReport, Throttle};
 
 use crate::app::App;
 use crate::failure::{Done, Failure, Result};
@@ -25,12 +25,12 @@ pub(crate) struct Scrub {
 
 impl Scrub {
     pub(crate) async fn run(self, app: &App) -> Result {
-        let mut options = ScrubOptions {
-            period: parse_duration(&self.period)?,
-            bytes_per_second: self.rate.as_deref().map(parse_size).transpose()?,
-            ..ScrubOptions::default()
-        };
+        let mut options =
+            ScrubOptions { period: parse_duration(&self.period)?, ..ScrubOptions::default() };
+        let rate = self.rate.as_deref().map(parse_size).transpose()?;
         let volume = app.volume().await?;
+        let env = app.engine().await?.env().clone();
+        options.throttle = Some(Throttle::new(env, rate, Arc::clone(&app.interrupted)));
         app.be_patient();
         let progress = app.progress();
         let told = progress.clone();

@@ -3,6 +3,8 @@
 mod checkpoint;
 mod gc;
 mod lifecycle;
+mod repair;
+mod scrub;
 mod seal;
 mod verify;
 
@@ -17,6 +19,8 @@ pub fn all() -> Vec<Arc<dyn Job>> {
         Arc::new(lifecycle::Lifecycle),
         Arc::new(gc::Gc),
         Arc::new(checkpoint::Checkpoint),
+        Arc::new(scrub::Scrub),
+        Arc::new(repair::Repair),
         Arc::new(verify::Verify),
     ]
 }

@@ -23,7 +23,7 @@ use std::time::Duration;
 
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
-use holdall_core::{Result, Stopwatch};
+use holdall_core::{Result, Throttle};
 use serde::Serialize;
 
 use self::work::{Job, Made};
@@ -43,9 +43,6 @@ const SWITCHES_MAX: usize = 64;
 /// The most segments that a report names; the rest is counted.
 const NAMED_MAX: usize = 100;
 
-/// How long a limited job sleeps before it looks whether it is to stop.
-const NAP: Duration = Duration::from_millis(250);
-
 /// What a repair is told to do.
 #[derive(Clone)]
 pub struct RepairOptions {
@@ -56,8 +53,8 @@ pub struct RepairOptions {
     /// How many bytes of segments may be in memory at once: 64 MiB by default, and at least one
     /// segment.
     pub memory_bytes: usize,
-    /// How many bytes a second may be copied; none is no limit.
-    pub bytes_per_second: Option<u64>,
+    /// Takes the bytes that are copied; none is no limit.
+    pub throttle: Option<Throttle>,
     /// How long copies that are left over are kept for those who still read them; as the policy
     /// says if not given.
     pub grace: Option<Duration>,
@@ -73,7 +70,7 @@ impl Default for RepairOptions {
             dry_run: false,
             rebalance: false,
             memory_bytes: 64 << 20,
-            bytes_per_second: None,
+            throttle: None,
             grace: None,
             progress: None,
             cancel: Arc::default(),
@@ -86,7 +83,7 @@ impl fmt::Debug for RepairOptions {
         let mut debug = f.debug_struct("RepairOptions");
         debug.field("dry_run", &self.dry_run).field("rebalance", &self.rebalance);
         debug.field("memory_bytes", &self.memory_bytes);
-        debug.field("bytes_per_second", &self.bytes_per_second);
+        debug.field("throttle", &self.throttle);
         debug.field("grace", &self.grace).finish_non_exhaustive()
     }
 }
@@ -138,9 +135,8 @@ impl Volume {
             self.shared.flush_reports().await?;
         }
         let spread = Arc::clone(&self.shared.spread);
-        let watch = self.shared.resources.env.stopwatch();
         let report = RepairReport { dry_run: options.dry_run, ..RepairReport::default() };
-        let mut repair = Repair { shared: &self.shared, spread, watch, options, report };
+        let mut repair = Repair { shared: &self.shared, spread, options, report };
         repair.report.complete = repair.run().await?;
         Ok(repair.report)
     }
@@ -150,7 +146,6 @@ impl Volume {
 struct Repair<'a> {
     shared: &'a Arc<Shared>,
     spread: Arc<Spread>,
-    watch: Stopwatch,
     options: RepairOptions,
     report: RepairReport,
 }
@@ -193,7 +188,10 @@ impl Repair<'_> {
                     memory -= bytes;
                     self.take(made, &mut switches).await?;
                 }
-                if !self.wait_for_rate().await {
+                if let Some(throttle) = &self.options.throttle {
+                    throttle.take((job.add.len() * job.bytes) as u64).await;
+                }
+                if !self.go_on() {
                     break;
                 }
                 memory += job.bytes;
@@ -244,19 +242,5 @@ impl Repair<'_> {
         }
         let writes = steps.into_iter().map(Write::Maintain).collect();
         self.shared.commit(Request { writes, ..Request::default() }).await.map(drop)
-    }
-
-    /// Waits until more may be copied; false if it is to stop.
-    async fn wait_for_rate(&self) -> bool {
-        let Some(rate) = self.options.bytes_per_second else { return self.go_on() };
-        let due = Duration::from_secs_f64(self.report.bytes_copied as f64 / rate.max(1) as f64);
-        while let Some(left) = due.checked_sub(self.watch.elapsed()).filter(|left| !left.is_zero())
-        {
-            if !self.go_on() {
-                return false;
-            }
-            self.spread.env.sleep(left.min(NAP)).await;
-        }
-        self.go_on()
     }
 }

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use futures::future::join_all;
-use holdall_core::{Backend as _, ByteRange, ErrorKind, Key, Result};
+use holdall_core::{Backend as _, ByteRange, ErrorKind, Key, Result, Throttle};
 use serde::Serialize;
 
 use crate::commit::{Maintain, Request, Write};
@@ -23,16 +23,13 @@ use crate::volume::{Shared, Volume};
 /// How many copies are read at once.
 const AT_ONCE: usize = 4;
 
-/// How long a limited job sleeps before it looks whether it is to stop.
-const NAP: Duration = Duration::from_millis(250);
-
 /// What a scrub is told to do.
 #[derive(Clone)]
 pub struct ScrubOptions {
     /// Copies that were checked within this time are left alone; 30 days by default.
     pub period: Duration,
-    /// How many bytes a second may be read; none is no limit.
-    pub bytes_per_second: Option<u64>,
+    /// Takes the bytes that are read; none is no limit.
+    pub throttle: Option<Throttle>,
     /// Called now and then.
     pub progress: Option<Arc<dyn Fn(&ScrubReport) + Send + Sync>>,
     /// Set from elsewhere to stop; the report then says what was done so far.
@@ -42,7 +39,7 @@ pub struct ScrubOptions {
 impl Default for ScrubOptions {
     fn default() -> Self {
         let period = Duration::from_secs(30 * 24 * 3600);
-        Self { period, bytes_per_second: None, progress: None, cancel: Arc::default() }
+        Self { period, throttle: None, progress: None, cancel: Arc::default() }
     }
 }
 
@@ -50,7 +47,7 @@ impl fmt::Debug for ScrubOptions {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut debug = f.debug_struct("ScrubOptions");
         debug.field("period", &self.period);
-        debug.field("bytes_per_second", &self.bytes_per_second).finish_non_exhaustive()
+        debug.field("throttle", &self.throttle).finish_non_exhaustive()
     }
 }
 
@@ -82,7 +79,7 @@ impl Volume {
     /// where it was.
     pub async fn scrub(&self, options: ScrubOptions) -> Result<ScrubReport> {
         self.shared.check_nothing_lost().await?;
-        let watch = self.shared.resources.env.stopwatch();
+        let mut taken = 0;
         let spread = Arc::clone(&self.shared.spread);
         let mut report = ScrubReport::default();
         let mut pages = Pages::rows(spread.keys.class('s'));
@@ -99,17 +96,12 @@ impl Volume {
                 if let Some(progress) = &options.progress {
                     progress(&report);
                 }
-                let rate = options.bytes_per_second.unwrap_or(u64::MAX).max(1);
-                let due = Duration::from_secs_f64(report.bytes_read as f64 / rate as f64);
-                loop {
-                    if options.cancel.load(Ordering::Relaxed) {
-                        return Ok(report);
-                    }
-                    let left = due.saturating_sub(watch.elapsed());
-                    if left.is_zero() {
-                        break;
-                    }
-                    spread.env.sleep(left.min(NAP)).await;
+                if let Some(throttle) = &options.throttle {
+                    throttle.take(report.bytes_read - taken).await;
+                }
+                taken = report.bytes_read;
+                if options.cancel.load(Ordering::Relaxed) {
+                    return Ok(report);
                 }
             }
         }
