@@ -410,6 +410,13 @@ fn places_that_cannot_keep_what_the_tier_asks_are_refused() {
         let volume = made.await.unwrap();
         let gone = volume.set_places(volume.places().split_off(1), volume.policy().tiers).await;
         assert_eq!(gone.unwrap_err().kind(), ErrorKind::Invalid);
+        // What is lost can always be said, and what is left then is needed.
+        let mut places = volume.places();
+        places[0].state = PlaceState::Lost;
+        volume.set_places(places.clone(), volume.policy().tiers).await.unwrap();
+        places[1].state = PlaceState::Draining;
+        let refused = volume.set_places(places, volume.policy().tiers).await.unwrap_err();
+        assert!(refused.message().contains("without `b`"), "{refused}");
     });
 }
 

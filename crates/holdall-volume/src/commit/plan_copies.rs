@@ -8,7 +8,7 @@ use holdall_core::{Error, Operation, Result, Timestamp};
 
 use super::plan::Plan;
 use super::request::NewCopies;
-use crate::format::policy::{PlaceRow, Tier, check_places};
+use crate::format::policy::{PlaceRow, PlaceState, Tier, check_places};
 use crate::format::segment::{LeftOver, Replica, ReplicaState, SegmentId, SegmentState};
 
 impl Plan {
@@ -96,6 +96,11 @@ impl Plan {
             );
             return Err(Error::invalid(Operation::Configure, message));
         }
+        let is_new = |place: &&PlaceRow| !self.volume.places.contains(place);
+        let draining = |place: &&PlaceRow| place.state == PlaceState::Draining;
+        if let Some(drained) = places.iter().filter(is_new).find(draining) {
+            check_drain(drained, places, tiers)?;
+        }
         let volume = Arc::make_mut(&mut self.volume);
         volume.places = places.to_vec();
         volume.policy.tiers = tiers.to_vec();
@@ -108,4 +113,24 @@ impl Plan {
         Arc::make_mut(&mut self.volume).changes += 1;
         self.volume_changed = true;
     }
+}
+
+/// Refuses to empty a place without which there are too few: what is lost takes no copies.
+fn check_drain(drained: &PlaceRow, places: &[PlaceRow], tiers: &[Tier]) -> Result<()> {
+    for tier in tiers {
+        let takes = |place: &&PlaceRow| {
+            let named = tier.places.is_empty() || tier.places.contains(&place.name);
+            named && place.state == PlaceState::Active
+        };
+        let left = places.iter().filter(takes).count();
+        if left < usize::from(tier.replicas) {
+            let message = format!(
+                "without `{}` there are {left} places for {} copies: add one first, or ask for \
+                 fewer copies",
+                drained.name, tier.replicas
+            );
+            return Err(Error::invalid(Operation::Configure, message));
+        }
+    }
+    Ok(())
 }

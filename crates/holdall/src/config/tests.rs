@@ -219,13 +219,16 @@ fn every_value_can_come_from_the_environment_alone() {
     let config = Config::parse("", all).unwrap();
     let text = "
 backends:
-  b: { url: 'file:///srv/b', zone: here, health: { interval: 7s, timeout: 3s, failures: 9 },
+  b: { url: 'file:///srv/b', zone: here, weight: 3,
+       health: { interval: 7s, timeout: 3s, failures: 9 },
        cache: { memory: 64MiB, policy: write-around, disk: { path: /srv/cache, size: 10GiB } },
        front: { url: 'lmdb:///srv/front', size: 2GiB, policy: write-behind }, deadline: 3h }
 volumes:
-  v: { catalog: b, tiers: { hot: { backends: [b] } }, quota: 100GiB, history: 7d,
-       compression: 'zstd:3', inline: 8KiB, segment: 8MiB, grace: 2h, lease: 20s,
-       indexed: [owner, project], jobs: { gc: { every: 2h, rate: 50MiB } },
+  v: { catalog: b, tiers: { hot: { backends: [b], replicas: 1, min_zones: 1,
+                                   prefer_local: true, ack: quorum } },
+       quota: 100GiB, history: 7d, compression: 'zstd:3', inline: 8KiB, segment: 8MiB,
+       grace: 2h, lease: 20s, indexed: [owner, project],
+       jobs: { gc: { every: 2h, rate: 50MiB } },
        lifecycle: [ { prefix: tmp/, expire: 1d } ], alert: 80% }
 ";
     assert_eq!(config, parse(text, &[]).unwrap());

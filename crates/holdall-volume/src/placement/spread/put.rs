@@ -73,15 +73,14 @@ impl<'a> Writing<'a> {
         let name = |number: u16| {
             self.table.seat(number).map_or_else(String::new, |seat| seat.row.name.clone())
         };
-        let reasons: Vec<String> = self
-            .failures
-            .iter()
-            .map(|(number, error)| format!("{}: {}", name(*number), error.message()))
-            .collect();
+        let reason =
+            |(number, error): &(u16, Error)| format!("{}: {}", name(*number), error.message());
+        let mut reasons: Vec<String> = self.failures.iter().map(reason).collect();
+        reasons.push(lacking.to_owned());
         let (durable, needed) = (self.durable.len(), self.needed);
         let message = format!(
-            "only {durable} of the {needed} copies that a write needs could be written ({}; \
-             {lacking}); try again, bring places back, or add some",
+            "only {durable} of the {needed} copies that a write needs could be written ({}); \
+             try again, bring places back, or add some",
             reasons.join("; ")
         );
         let all = |kind| self.failures.iter().all(|(_, error)| error.kind() == kind);
