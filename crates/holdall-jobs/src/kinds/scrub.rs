@@ -30,6 +30,9 @@ impl Job for Scrub {
     }
 
     async fn step(&self, step: &Step) -> Result<Next> {
+        if step.volume.places().len() < 2 {
+            return Ok(Next::done("one place alone: `verify` reads it"));
+        }
         let tell = step.teller();
         let progress =
             move |report: &ScrubReport| tell("reading".to_owned(), report.bytes_read, None);
@@ -43,8 +46,8 @@ impl Job for Scrub {
         if !report.complete {
             return Ok(Next::more(None));
         }
-        let damaged = report.copies_damaged + report.log_objects_damaged;
-        let findings = damaged + report.copies_unreachable > 0;
+        // A place that is out of reach for a while is no damage, and the copies there come later.
+        let findings = report.copies_damaged + report.log_objects_damaged > 0;
         Ok(Next::Done { summary: summary(&report), findings, memory: None })
     }
 }
