@@ -260,17 +260,16 @@ impl Engine {
         let known: Vec<VolumeId> = self.names().await?.into_iter().map(|(_, id)| id).collect();
         let mut newest: BTreeMap<VolumeId, Option<VolumeRow>> = BTreeMap::new();
         let places = self.places();
-        let mut failed = None;
+        let (mut answered, mut failed) = (false, None);
         for place in places.list() {
             match find_in(place.backend.as_ref(), &mut newest).await {
-                Ok(()) => {}
+                Ok(()) => answered = true,
                 // As long as one place answers, there is something to go by.
                 Err(error) => failed = Some(error),
             }
         }
-        match failed {
-            Some(error) if newest.is_empty() => return Err(error),
-            _ => {}
+        if let Some(error) = failed.filter(|_| !answered) {
+            return Err(error);
         }
         let found = |(id, row): (VolumeId, Option<VolumeRow>)| {
             let volume = row.map(|row| VolumeInfo::new(&row.name.clone(), id, row));

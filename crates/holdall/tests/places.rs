@@ -58,6 +58,7 @@ async fn a_folder_that_is_emptied_costs_nothing_and_is_filled_again() {
         write(&engine, n).await;
     }
     engine.close().await.unwrap();
+    drop((volume, engine));
     std::fs::remove_dir_all(root.join("b")).unwrap();
     let engine = open(&config, root).await;
     assert_readable(&engine, 5).await;
@@ -70,6 +71,8 @@ async fn a_folder_that_is_emptied_costs_nothing_and_is_filled_again() {
     let report = volume.replicas().await.unwrap();
     assert_eq!((report.copies_missing, report.segments_close), (0, 0), "{report:?}");
     engine.close().await.unwrap();
+    // As long as anything holds the catalog, the process has it open.
+    drop((volume, engine));
     std::fs::remove_dir_all(root.join("a")).unwrap();
     std::fs::remove_dir_all(root.join("catalog")).unwrap();
     let engine = open(&config, root).await;
