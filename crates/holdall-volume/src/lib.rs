@@ -21,7 +21,7 @@ mod write;
 pub use commit::{Committed, Condition};
 pub use placement::{
     Place, PlaceHealth, PlaceInfo, Places, RepairOptions, RepairProgressFn, RepairReport,
-    ReplicasReport, ScrubOptions, ScrubReport, ZoneLoss,
+    ReplicasReport, ScrubOptions, ScrubProgressFn, ScrubReport, ZoneLoss,
 };
 pub use read::{
     At, ChangePage, EntryPage, ListOptions, Query, ReadLevel, Reading, VersionInfo, VersionPage,

@@ -5,6 +5,7 @@ mod describing;
 mod jobs;
 mod lost;
 mod throttled;
+mod verifying;
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -28,11 +29,9 @@ use crate::format::keys::{CatalogKeys, DataKeys, VolumeId};
 use crate::format::policy::{PlaceRow, Policy, Tier, VolumeRow, check_places};
 use crate::format::row;
 use crate::format::segment::SegmentId;
-use crate::placement::{Places, Spread, VolumeRowSource, Whole};
+use crate::placement::{Places, Spread, VolumeRowSource};
 use crate::read::{ReadContext, Recent};
 use crate::seal::SealContext;
-use crate::verify::rewrite::rewrite;
-use crate::verify::{Report, VerifyContext, VerifyCursor, VerifyOptions, verify, verify_slice};
 
 pub(crate) use describing::describing;
 pub(crate) use throttled::throttled;
@@ -374,45 +373,6 @@ impl Volume {
         checkpoint(&self.shared.seal_context().await?).await
     }
 
-    /// Reads every row and every stored byte and reports what is wrong, mending what can be
-    /// mended if it is told to.
-    ///
-    /// # Errors
-    /// As [`verify`]; what is wrong with the volume is in the report.
-    pub async fn verify(&self, options: VerifyOptions) -> Result<Report> {
-        let context = self.verify_context(&options);
-        let repair = options.repair;
-        let mut report = verify(&context, options).await?;
-        if repair {
-            rewrite(self, &context, &mut report).await?;
-        }
-        Ok(report)
-    }
-
-    /// Verifies one slice, and says where to go on: see [`verify_slice`].
-    ///
-    /// # Errors
-    /// As [`verify`](Self::verify).
-    pub async fn verify_slice(
-        &self,
-        cursor: Option<VerifyCursor>,
-        options: VerifyOptions,
-        bytes_max: u64,
-    ) -> Result<(Report, Option<VerifyCursor>)> {
-        verify_slice(&self.verify_context(&options), cursor, options, bytes_max).await
-    }
-
-    fn verify_context(&self, options: &VerifyOptions) -> VerifyContext {
-        let resources = &self.shared.resources;
-        VerifyContext {
-            env: resources.env.clone(),
-            catalog: Arc::clone(&resources.catalog),
-            data: throttled(self.shared.data_to_verify(), options.throttle.as_ref()),
-            catalog_keys: CatalogKeys::new(self.shared.id),
-            data_keys: DataKeys::new(self.shared.id),
-        }
-    }
-
     /// Seals the log and ends this handle's writer. Everything acknowledged is safe without this;
     /// it makes the next opening and a rebuild shorter. Later writes are refused.
     ///
@@ -450,14 +410,6 @@ impl Shared {
         let (weak, env) = (Arc::downgrade(self), self.resources.env.clone());
         self.resources.env.spawn(background::heartbeat(weak, env));
         Ok(writer)
-    }
-
-    /// The data as whoever verifies it reads it.
-    fn data_to_verify(&self) -> Arc<dyn Backend> {
-        match self.spread.as_data() {
-            (_, Some(spread)) => Arc::new(Whole::new(spread)),
-            (data, None) => data,
-        }
     }
 
     pub(crate) fn data_context(&self) -> DataContext {

@@ -1,5 +1,5 @@
-//! A volume in several places: each promise of `docs/replicas.md`, and what is left of it when
-//! places fail.
+//! A volume in several places: each promise of `docs/volumes/replicas.md`, and what is left of it
+//! when places fail.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
 
 #[path = "support/site.rs"]

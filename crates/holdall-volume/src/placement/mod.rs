@@ -26,7 +26,7 @@ use holdall_core::Backend;
 
 pub use jobs::repair::{RepairOptions, RepairProgressFn, RepairReport};
 pub use jobs::replicas::{PlaceInfo, ReplicasReport, ZoneLoss};
-pub use jobs::scrub::{ScrubOptions, ScrubReport};
+pub use jobs::scrub::{ScrubOptions, ScrubProgressFn, ScrubReport};
 pub(crate) use spread::{Copies, Spread, VolumeRowSource, Whole};
 pub use vitals::PlaceHealth;
 

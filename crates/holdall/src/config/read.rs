@@ -235,7 +235,7 @@ impl Reader {
             return Some(None);
         }
         if let Err(error) =
-            tier.check().and_then(|()| check_places(&rows(&places), &[tier.clone()]))
+            tier.check().and_then(|()| check_places(&rows(&places), std::slice::from_ref(&tier)))
         {
             self.wrong(&at, error.message());
             return Some(None);

@@ -23,6 +23,9 @@ use crate::volume::{Shared, Volume};
 /// How many copies are read at once.
 const AT_ONCE: usize = 4;
 
+/// Told what a scrub has found so far.
+pub type ScrubProgressFn = dyn Fn(&ScrubReport) + Send + Sync;
+
 /// What a scrub is told to do.
 #[derive(Clone)]
 pub struct ScrubOptions {
@@ -31,7 +34,7 @@ pub struct ScrubOptions {
     /// Takes the bytes that are read; none is no limit.
     pub throttle: Option<Throttle>,
     /// Called now and then.
-    pub progress: Option<Arc<dyn Fn(&ScrubReport) + Send + Sync>>,
+    pub progress: Option<Arc<ScrubProgressFn>>,
     /// Set from elsewhere to stop; the report then says what was done so far.
     pub cancel: Arc<AtomicBool>,
 }

@@ -4,9 +4,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::format::segment::{Replica, ReplicaState};
 
+/// Where copies are, by the numbers of their places, and whether each is durable.
+type Noted = Mutex<Vec<(u16, bool)>>;
+
 /// The copies of a segment, some of which may still be on their way. Cheap to clone.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Copies(Option<Arc<Mutex<Vec<(u16, bool)>>>>);
+pub(crate) struct Copies(Option<Arc<Noted>>);
 
 impl Copies {
     /// Copies that are about to be written.

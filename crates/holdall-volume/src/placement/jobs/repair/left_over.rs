@@ -1,5 +1,6 @@
 //! Copies that are left over go when their grace is over.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use holdall_core::{ErrorKind, Key, Result, Row};
@@ -13,7 +14,7 @@ use crate::gc::pages::Pages;
 
 /// Deletes them: first a commit says so, so that no switch names one again that is about to go.
 pub(super) async fn drop_copies(repair: &mut Repair<'_>) -> Result<bool> {
-    let spread = repair.spread.clone();
+    let spread = Arc::clone(&repair.spread);
     let policy = repair.shared.committer.volume().policy.grace;
     let grace = repair.options.grace.unwrap_or(policy);
     let mut pages = Pages::rows(spread.keys.class('d'));
@@ -44,7 +45,7 @@ async fn decide(
     rows: &[Row],
     grace: Duration,
 ) -> Result<Vec<(SegmentId, u16)>> {
-    let spread = repair.spread.clone();
+    let spread = Arc::clone(&repair.spread);
     let (mut steps, mut keys): (Vec<Maintain>, Vec<Key>) = (Vec::new(), Vec::new());
     for listed in rows {
         let Some((id, place)) = spread.keys.left_over_parts(&listed.key) else { continue };

@@ -3,6 +3,7 @@
 //! They are few, so that each place is asked what it has of them.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use holdall_core::{Backend as _, ByteRange, Key, Result};
 
@@ -12,7 +13,7 @@ use crate::placement::spread::get::is_whole;
 
 /// Copies to each place that answers what it lacks.
 pub(super) async fn mend(repair: &mut Repair<'_>) -> Result<bool> {
-    let spread = repair.spread.clone();
+    let spread = Arc::clone(&repair.spread);
     if !spread.is_many() {
         return Ok(true);
     }
