@@ -9,7 +9,7 @@ use std::sync::Arc;
 use futures::FutureExt;
 use holdall_core::{Backend, Env, Error, Location, Memory, Operation, Result};
 use holdall_file::File;
-use holdall_layers::{Limits, Retries, Stack, Stacked};
+use holdall_layers::{Limits, Stack, Stacked};
 
 pub use known::{BACKENDS, KnownBackend};
 pub(crate) use later::Later;
@@ -66,6 +66,9 @@ pub(crate) async fn open_configured(
 /// together the futures of all of them would be more than the compiler looks into.
 async fn engine(location: &Location, holder: &str, env: &Env) -> Result<Stack> {
     let location = &look_up(location)?;
+    // Only the journal has a holder.
+    #[cfg(not(feature = "lmdb"))]
+    let _ = holder;
     let stack = match location.scheme() {
         "memory" => {
             location.allow_options(&[])?;
@@ -169,7 +172,7 @@ fn refuse_journaled(path: &std::path::Path, location: &Location) -> Result<()> {
     feature = "slatedb"
 ))]
 fn remote(backend: impl Backend) -> Stack {
-    Stack::new(Arc::new(backend)).with_retries(Retries::default())
+    Stack::new(Arc::new(backend)).with_retries(holdall_layers::Retries::default())
 }
 
 #[cfg(test)]
