@@ -37,7 +37,13 @@ pub(crate) struct App {
 }
 
 /// Runs a command from beginning to end.
-pub(crate) async fn run(cli: Cli) -> ExitCode {
+pub(crate) async fn run(mut cli: Cli) -> ExitCode {
+    // A configuration may say of each volume where it is.
+    if let Command::Volume(command) = &cli.command
+        && let Some(name) = command.named()
+    {
+        name.clone_into(&mut cli.global.volume);
+    }
     let app = App {
         output: Output::new(cli.global.json, cli.global.quiet),
         env: holdall::env(),
@@ -166,6 +172,13 @@ impl App {
         Ok(settings)
     }
 
+    /// What the configuration tells a new volume of this name to do, if it knows one.
+    pub(crate) fn configured_policy(&self, volume: &str) -> Result<Option<Policy>> {
+        let config = self.config()?;
+        let configured = config.as_ref().and_then(|config| config.volumes.get(volume));
+        Ok(configured.map(|volume| volume.apply_to(Policy::default())).transpose()?)
+    }
+
     /// What an engine with this volume is opened with.
     pub(crate) fn settings_of(&self, volume: &str) -> Result<Settings> {
         let mut settings = match self.config()? {
@@ -243,10 +256,8 @@ impl App {
     pub(crate) async fn volume_for_writing(&self) -> Result<Volume> {
         let engine = self.engine().await?;
         let name = self.global.volume.as_str();
-        let config = self.config()?;
-        let configured = config.as_ref().and_then(|config| config.volumes.get(name));
-        if let (Some(configured), None) = (configured, engine.get_volume(name).await?) {
-            let policy = configured.apply_to(Policy::default())?;
+        let configured = self.configured_policy(name)?;
+        if let (Some(policy), None) = (configured, engine.get_volume(name).await?) {
             return Ok(engine
                 .create_volume(VolumeSpec { policy, ..VolumeSpec::new(name) })
                 .await?);

@@ -37,6 +37,22 @@ fn a_configured_volume_is_made_by_its_first_write_with_its_policy() {
 }
 
 #[test]
+fn commands_about_a_volume_find_it_where_the_configuration_has_it() {
+    let place = Place::new();
+    configured(&place, "compression: lz4");
+    place.run("volume create photos --quota 3MiB").expect(0);
+    assert!(place.path("srv/base/engine").is_dir(), "it is where the configuration says");
+    place.pipe("put --volume photos a", b"bytes").expect(0);
+    let shown = &place.run("volume show photos --json").expect(0).objects()[0];
+    assert_eq!(shown["policy"]["compression"], "lz4", "{shown}");
+    assert_eq!(shown["policy"]["quota_bytes"], 3 << 20, "{shown}");
+    let copies = place.run("volume replicas photos").expect(0);
+    assert!(copies.text().contains("if zone a were lost"), "{}", copies.text());
+    place.run("volume delete photos --yes").expect(0);
+    place.run("cat --volume photos a").refused(11, &["photos"]);
+}
+
+#[test]
 fn what_cannot_be_opened_or_understood_is_said_with_its_place() {
     let place = Place::new();
     place.run("config check").refused(11, &["no configuration"]);

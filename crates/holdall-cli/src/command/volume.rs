@@ -88,10 +88,24 @@ enum Action {
 }
 
 impl Volume {
+    /// The volume that it is about, if it is about one.
+    pub(crate) fn named(&self) -> Option<&str> {
+        match &self.action {
+            Action::List => None,
+            Action::Create { name, .. }
+            | Action::Show { name }
+            | Action::Resize { name, .. }
+            | Action::Set { name, .. }
+            | Action::Replicas { name }
+            | Action::Place { name, .. }
+            | Action::Delete { name, .. } => Some(name),
+        }
+    }
+
     pub(crate) async fn run(self, app: &App) -> Result {
         match self.action {
             Action::Create { name, quota, history, compression, fields } => {
-                let mut policy = Policy::default();
+                let mut policy = app.configured_policy(&name)?.unwrap_or_default();
                 let named = [("quota", quota), ("history", history), ("compression", compression)];
                 for (field, text) in named {
                     if let Some(text) = text {
