@@ -16,9 +16,6 @@ use crate::store::Store;
 
 /// When a page has this many bytes it ends, however few rows it has.
 const PAGE_BYTES: usize = 32 << 20;
-/// How many parts are asked for at once: their bytes are in memory twice for a moment. With more,
-/// the allocator would give the room back to the system each time, and be slow to get it again.
-const PARTS_AT_ONCE: usize = 1;
 
 /// How far to look.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -177,23 +174,21 @@ impl Store {
         (depth, options): (Depth, &ReadOptions),
         buffer: &mut Vec<u8>,
     ) -> Result<(), Failure> {
-        let parts: Vec<_> = head.parts(range.clone()).collect();
-        if depth == Depth::Memory && !parts.is_empty() {
-            return Err(Failure::Cold);
-        }
-        for parts in parts.chunks(PARTS_AT_ONCE) {
-            let keys = parts.iter().map(|(_, key)| key.as_slice());
-            let found = self.db.batched_multi_get_cf_opt(self.parts()?, keys, true, options);
-            for ((number, _), data) in parts.iter().zip(found) {
-                let start = u64::from(*number) * PART_BYTES as u64;
-                let data = data?.ok_or_else(|| layout::damaged(operation))?;
-                if data.len() as u64 != (head.size - start).min(PART_BYTES as u64) {
-                    return Err(layout::damaged(operation).into());
-                }
-                let from = range.start.saturating_sub(start) as usize;
-                let to = (range.end - start).min(data.len() as u64) as usize;
-                buffer.extend_from_slice(data.get(from..to).unwrap_or_default());
+        for (number, key) in head.parts(range.clone()) {
+            if depth == Depth::Memory {
+                return Err(Failure::Cold);
             }
+            // One by one: the allocator gives the room of many back to the system, and is slow to
+            // get it again.
+            let data = self.db.get_pinned_cf_opt(self.parts()?, &key, options)?;
+            let data = data.ok_or_else(|| layout::damaged(operation))?;
+            let start = u64::from(number) * PART_BYTES as u64;
+            if data.len() as u64 != (head.size - start).min(PART_BYTES as u64) {
+                return Err(layout::damaged(operation).into());
+            }
+            let from = range.start.saturating_sub(start) as usize;
+            let to = (range.end - start).min(data.len() as u64) as usize;
+            buffer.extend_from_slice(data.get(from..to).unwrap_or_default());
         }
         Ok(())
     }
