@@ -141,11 +141,7 @@ impl Redis {
             }
         }
         // Somebody writes it without a pause; the whole value is always of one moment.
-        let Some(mut object) = self.get_all(key).await? else { return Ok(None) };
-        let asked = range.start..range.end.unwrap_or(u64::MAX);
-        let place = |at: u64| usize::try_from(at.min(object.size)).unwrap_or(usize::MAX);
-        object.value = object.value.slice(place(asked.start)..place(asked.end));
-        Ok(Some(object))
+        Ok(self.get_all(key).await?.map(|object| cut(object, range)))
     }
 
     fn failed(&self, operation: Operation, failure: Failure) -> Error {
@@ -286,6 +282,13 @@ fn found(said: Value) -> Result<Option<Object>, Failure> {
     }
 }
 
+/// The range of a whole value. One that ends before it starts was refused before.
+fn cut(object: Object, range: ByteRange) -> Object {
+    let asked = range.clip(object.size).unwrap_or_default();
+    let value = object.value.slice(asked.start as usize..asked.end as usize);
+    Object { value, ..object }
+}
+
 /// What the answers to the questions for a part say.
 #[derive(Debug, PartialEq)]
 enum Part {
@@ -356,5 +359,22 @@ mod tests {
         assert_eq!(found_part(said(b"", 20, b"", b"")).unwrap(), Part::Torn);
         assert!(found_part(said(b"short", 5, b"", b"short")).is_err());
         assert!(found_part(Value::Array(vec![])).is_err());
+    }
+
+    #[test]
+    fn a_part_is_cut_from_the_whole_as_the_server_would() {
+        let whole = object([&[1; 16][..], b"value"].concat()).unwrap();
+        for (range, part) in [
+            (ByteRange::new(1, 3), "al"),
+            (ByteRange::new(3, 99), "ue"),
+            (ByteRange::from(5), ""),
+            (ByteRange::new(7, 9), ""),
+        ] {
+            let found = cut(whole.clone(), range);
+            assert_eq!(
+                (found.value, found.size, found.revision),
+                (part.into(), 5, whole.revision.clone())
+            );
+        }
     }
 }
