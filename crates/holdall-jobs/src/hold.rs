@@ -134,13 +134,11 @@ impl Hold {
         &self,
         change: impl FnOnce(&mut JobRow),
     ) -> std::result::Result<(), Unsaved> {
-        let mut state = self.state.lock().await;
-        if state.row.lease.is_none() {
-            return Err(Unsaved::Lost);
-        }
-        change(&mut state.row);
-        state.row.lease = None;
-        self.write(&mut state).await
+        self.save(|row| {
+            change(row);
+            row.lease = None;
+        })
+        .await
     }
 
     async fn write(&self, state: &mut State) -> std::result::Result<(), Unsaved> {
