@@ -180,7 +180,7 @@ impl Store {
             }
             // One by one: the allocator gives the room of many back to the system, and is slow to
             // get it again.
-            let data = self.db.get_pinned_cf_opt(self.parts()?, &key, options)?;
+            let data = self.db.get_pinned_cf_opt(self.parts()?, key, options)?;
             let data = data.ok_or_else(|| layout::damaged(operation))?;
             let start = u64::from(number) * PART_BYTES as u64;
             if data.len() as u64 != (head.size - start).min(PART_BYTES as u64) {
